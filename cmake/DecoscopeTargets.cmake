@@ -1,0 +1,38 @@
+# One call per folder. Sources are globbed on purpose: adding a method or a view is one new file, no list to edit.
+
+add_library(decoscope_options INTERFACE)
+target_include_directories(decoscope_options INTERFACE ${CMAKE_SOURCE_DIR})
+target_compile_options(decoscope_options INTERFACE -Wall -Wextra -Wno-missing-field-initializers)
+target_compile_definitions(decoscope_options INTERFACE DECOSCOPE_VERSION="${PROJECT_VERSION}")
+if(DECOSCOPE_SANITIZE)
+  target_compile_options(decoscope_options INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)
+  target_link_options(decoscope_options INTERFACE -fsanitize=address,undefined)
+endif()
+
+# decoscope_folder(NAME [RECURSE] [PUBLIC lib…] [PRIVATE lib…]): a static library of the current folder's *.cpp.
+function(decoscope_folder name)
+  cmake_parse_arguments(ARG "RECURSE" "" "PUBLIC;PRIVATE" ${ARGN})
+  if(ARG_RECURSE)
+    file(GLOB_RECURSE sources CONFIGURE_DEPENDS *.cpp *.h)
+  else()
+    file(GLOB sources CONFIGURE_DEPENDS *.cpp *.h)
+  endif()
+  add_library(${name} STATIC ${sources})
+  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
+  target_link_libraries(${name} PUBLIC decoscope_options ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+endfunction()
+
+# decoscope_tests(FOLDER lib…): every tests/FOLDER/Test*.cpp is one Qt Test executable and one ctest entry.
+function(decoscope_tests folder)
+  file(GLOB sources CONFIGURE_DEPENDS ${folder}/Test*.cpp)
+  foreach(source ${sources})
+    get_filename_component(name ${source} NAME_WE)
+    add_executable(${name} ${source})
+    set_target_properties(${name} PROPERTIES AUTOMOC ON)
+    target_link_libraries(${name} PRIVATE ${ARGN} Qt6::Test)
+    target_compile_definitions(${name} PRIVATE QT_NO_KEYWORDS DECOSCOPE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
+      DECOSCOPE_FIXTURES="${CMAKE_SOURCE_DIR}/../shared/fixtures")
+    add_test(NAME ${folder}.${name} COMMAND ${name})
+    set_tests_properties(${folder}.${name} PROPERTIES LABELS ${folder} TIMEOUT 600 SKIP_RETURN_CODE 77)
+  endforeach()
+endfunction()

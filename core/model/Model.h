@@ -1,0 +1,160 @@
+// The only door to a net. Host values go in and come out; a backend keeps weights, cache and logits wherever
+// it likes. Decoders, lenses and trainers of other parts see this header and never a tensor library.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/base/Ids.h"
+#include "core/base/Status.h"
+#include "core/base/Stop.h"
+
+namespace decoscope {
+
+// The recorded digest of one row of logits: what a session keeps instead of the whole row.
+struct RowSummary {
+  std::vector<TokenId> tokens;   // the k largest, descending by logit, ties by smaller id
+  std::vector<float> logits;     // raw, same order
+  double logSumExp = 0;          // over the whole row
+  double entropy = 0;            // nats, of softmax(row)
+  double tailMass = 0;           // probability not in `tokens`
+
+  double probability(std::size_t i) const;  // softmax(row)[tokens[i]]
+};
+
+// The logits of the rows asked for, raw (no temperature, no activation). Lives on the device until read.
+// One thread; valid until the next forward of the model that made it.
+class Logits {
+ public:
+  virtual ~Logits() = default;
+  virtual int rows() const = 0;
+  virtual int vocabularySize() const = 0;
+  // A host view of one row, [vocabulary]; stays valid as long as the handle.
+  virtual std::span<const float> row(int index) const = 0;
+
+  // The rest has host implementations over row(); a device backend overrides them to avoid the copy.
+  // Error `failed` when a row holds a NaN or no finite value.
+  virtual Result<TokenId> argmax(int index) const;
+  virtual Result<RowSummary> summary(int index, int k) const;
+  // Summaries of rows 0 … rows()-1; may use several threads.
+  virtual Result<std::vector<RowSummary>> summaries(int k) const;
+};
+
+// What a row may attend to.
+enum class Visibility {
+  causal,  // the cache and its own ancestors in the request (a chain unless `parents` says otherwise)
+  full,    // every token of the request; the cache must be empty and stays empty
+};
+
+enum class TapSite { residual, attentionWeights };
+// Asks for the state of `layer` for every token of the request. Residual: layer 0 is the embedding output,
+// layer l the residual stream after block l, the last one after the final norm (the Hugging Face convention);
+// shape [tokens, width]. Attention weights: block index from 0; shape [heads, tokens, cached + tokens].
+struct Tap {
+  TapSite site = TapSite::residual;
+  int layer = 0;
+};
+struct TapValue {
+  Tap tap;
+  std::vector<std::int64_t> shape;
+  std::vector<float> values;
+};
+
+// Changes the residual stream after block `layer` for the request's token `row` (-1: all of them).
+struct Intervention {
+  enum class Kind { add, scale, replace } kind = Kind::add;
+  int layer = 0;
+  int row = -1;
+  std::vector<float> vector;  // [width]; for scale a single number
+};
+
+struct ForwardRequest {
+  std::vector<TokenId> tokens;
+  // Absolute positions for rotary embeddings; empty means cached(), cached()+1, … along each path:
+  // a root gets cached(), a child its parent's position plus one.
+  std::vector<std::int32_t> positions;
+  // Index of each token's parent within the request, or -1 where it follows the cache directly; parents stand
+  // before children. Empty means a chain.
+  std::vector<std::int32_t> parents;
+  Visibility visibility = Visibility::causal;
+  std::vector<std::int32_t> logitRows;  // indices into `tokens`, ascending
+  int lastLayer = -1;                   // run only the first `lastLayer` blocks, then norm and head; -1: all
+  std::vector<Tap> taps;
+  std::vector<Intervention> interventions;
+};
+
+struct ForwardOutput {
+  std::unique_ptr<Logits> logits;  // one row per entry of logitRows; null when none was asked for
+  std::vector<TapValue> taps;      // in the order asked
+  double milliseconds = 0;         // wall clock, device synchronised
+};
+
+// What a model can do; a decoder states what it needs and the chooser explains what is missing.
+struct Capabilities {
+  bool causal = true;             // next-token logits
+  bool maskedDiffusion = false;   // full visibility, a mask token, unshifted logits
+  bool trees = true;              // parents other than a chain
+  bool earlyExit = false;         // lastLayer
+  bool hiddenStates = false;      // taps
+  bool interventions = false;
+};
+
+struct TensorDescription {
+  std::string name, role, type;
+  std::vector<std::int64_t> shape;
+};
+
+struct ModelInfo {
+  std::string name;          // "SmolLM2-135M-Instruct"
+  std::string path;
+  std::string architecture;  // "llama", "llada", "table"
+  std::string format;        // "gguf", "safetensors", "table"
+  std::string dtype;         // arithmetic: "f32", "bf16"
+  std::string fileType;      // how the weights are stored: "Q4_1", "F32"
+  std::string device;        // "cpu", "cuda:0"
+  std::string licence;
+  std::string fingerprint;   // "sha256:…" of the file, or of the folder's weight files
+  std::int64_t parameters = 0;
+  std::int64_t bytes = 0;    // resident weights
+  int layers = 0, width = 0, heads = 0, keyValueHeads = 0, contextLength = 0, vocabularySize = 0;
+  TokenId maskToken = -1;    // masked diffusion only
+  std::vector<TensorDescription> tensors;
+};
+
+// A loaded net and its key/value cache. Threading: one thread at a time, the one that owns the session's model
+// work; only info() and capabilities() may be called from others. A stopped or failed forward leaves the cache as
+// it was before the call.
+class Model {
+ public:
+  virtual ~Model() = default;
+  virtual const ModelInfo& info() const = 0;
+  virtual Capabilities capabilities() const = 0;
+
+  // Tokens in the cache. A causal forward appends its tokens as slots cached(), cached()+1, … in request order;
+  // with `lastLayer` set, only the layers that ran are filled, so such slots must be dropped again by retain().
+  virtual int cached() const = 0;
+  // Runs the net. Errors: usage (malformed request), badInput (more tokens than the context holds),
+  // cancelled (stop was requested; polled between layers), failed (out of memory, device).
+  virtual Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) = 0;
+  // Keeps slots [0, prefix) and then `slots` (ascending, ≥ prefix) moved up to follow them; drops all others.
+  // Tail rollback is retain(n); keeping one path of a tree is retain(L, path slots).
+  virtual Status retain(int prefix, std::span<const std::int32_t> slots = {}) = 0;
+
+  // Bytes held for weights and cache now.
+  virtual std::int64_t memoryBytes() const = 0;
+};
+
+using ProgressFunction = std::function<void(double fraction, const std::string& phase)>;
+
+struct LoadOptions {
+  std::string dtype = "auto";   // auto, f32, bf16, f16 (auto: f32 on the CPU for small files, else bf16)
+  std::string device = "auto";  // auto, cpu, cuda, cuda:N
+  int threads = 0;              // 0: all cores
+  ProgressFunction progress;    // called on the loading thread
+};
+
+}  // namespace decoscope

@@ -1,0 +1,28 @@
+// Opens whatever the user names: a GGUF file, a Hugging Face folder, "table:FILE.json", or a name that the
+// catalog knows. The one place that knows which backend reads what.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "core/model/Model.h"
+#include "core/tokenizer/Tokenizer.h"
+
+namespace decoscope {
+
+struct LoadedModel {
+  std::unique_ptr<Model> model;
+  std::shared_ptr<const Tokenizer> tokenizer;
+};
+
+// Errors: notFound, badInput (names file, field, offset), unsupported (names what is supported), cancelled.
+// Memory-maps the file; nothing is allocated on the word of a header before it is checked against the file size.
+Result<LoadedModel> loadModel(const std::string& name, const LoadOptions& options, const StopToken& stop);
+
+// Only the tokenizer of the same names: needs no weights.
+Result<std::shared_ptr<const Tokenizer>> loadModelTokenizer(const std::string& name);
+
+// Only the description: reads headers, not weights.
+Result<ModelInfo> describeModel(const std::string& name);
+
+}  // namespace decoscope

@@ -1,0 +1,71 @@
+// Text to token ids and back.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/base/Ids.h"
+#include "core/base/Status.h"
+
+namespace decoscope {
+
+struct EncodeOptions {
+  bool addSpecial = false;    // add BOS and EOS where the tokenizer's own files say so
+  bool parseSpecial = false;  // match special tokens that stand in the text (other added tokens always match)
+};
+
+// Immutable once made, so one instance may be shared by any number of threads.
+class Tokenizer {
+ public:
+  virtual ~Tokenizer() = default;
+
+  virtual std::int32_t size() const = 0;
+  // `text` may hold any bytes; ill-formed UTF-8 is encoded byte by byte where the vocabulary allows.
+  virtual Result<std::vector<TokenId>> encode(std::string_view text, EncodeOptions options = {}) const = 0;
+  // The bytes that this token adds to the text; not always whole characters. Out-of-range ids give "".
+  virtual std::string bytesOf(TokenId token) const = 0;
+  // The token's name in the vocabulary file ("Ġthe", "<|im_end|>"), as `tokenize` prints it.
+  virtual std::string pieceOf(TokenId token) const = 0;
+  virtual bool isSpecial(TokenId token) const = 0;
+  virtual std::optional<TokenId> idOf(std::string_view piece) const = 0;
+
+  virtual std::optional<TokenId> bos() const = 0;
+  // Every id that ends a generation: end of text, end of turn.
+  virtual std::vector<TokenId> stopTokens() const = 0;
+  // The chat template as it stands in the model's files; empty if there is none.
+  virtual const std::string& chatTemplate() const = 0;
+  // "BPE (byte-level), 49 152 pieces" or the like, for people.
+  virtual std::string description() const = 0;
+  // SHA-256 (hex) over vocabulary, merges and settings: runs record it.
+  virtual const std::string& fingerprint() const = 0;
+
+  // The whole sequence as text: bytes joined, special tokens kept unless asked, ill-formed UTF-8 replaced
+  // by U+FFFD as the Unicode standard recommends (one per maximal ill-formed subsequence).
+  std::string decode(std::span<const TokenId> tokens, bool skipSpecial = false) const;
+};
+
+// Joins token bytes and gives out only whole characters, so that a streamed text never shows half of one.
+class Utf8Stream {
+ public:
+  // Appends bytes; returns the characters completed by them.
+  std::string push(std::string_view bytes);
+  // What is left at the end, ill-formed parts as U+FFFD.
+  std::string finish();
+
+ private:
+  std::string pending_;
+};
+
+// Replaces ill-formed UTF-8 by U+FFFD.
+std::string validUtf8(std::string_view bytes);
+
+// Reads the tokenizer of a Hugging Face folder (tokenizer.json, tokenizer_config.json, generation_config.json,
+// config.json for eos ids), of a single tokenizer.json, or of a GGUF file (tensors are not needed).
+// Supports byte-level BPE; other kinds are refused by name (ErrorCode::unsupported).
+Result<std::shared_ptr<const Tokenizer>> loadTokenizer(const std::string& path);
+
+}  // namespace decoscope
