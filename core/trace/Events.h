@@ -79,7 +79,10 @@ struct VerdictFact {
   double p = kUnknown;          // target probability at the moment of the test (after earlier residual updates)
   double q = kUnknown;
   double u = kUnknown;          // the number drawn; unknown when nothing was drawn
-  double threshold = kUnknown;  // accepted when u < threshold; for R1/R2 min(1, p/q)
+  // R1, R2, R4: accepted when u < threshold, for R1/R2 min(1, p/q). R3: the probability of acceptance, p; the DrawFact
+  // at the parent decides (accepted when it drew this token) and u is unknown here. Greedy: unknown; accepted when the
+  // parent's DrawFact chose this token; p and q are then softmax values before any temperature.
+  double threshold = kUnknown;
   double pRaw = kUnknown;       // softmax of the raw logits
   std::int32_t pRank = -1;      // rank of the token under the target, from 0; -1 unknown
   std::int32_t stage = 0;       // rejections at this parent before this test

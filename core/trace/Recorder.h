@@ -1,0 +1,63 @@
+// Collects the facts of one step and seals them. Decoders write here and do not know who listens.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "core/trace/Trace.h"
+
+namespace decoscope {
+
+enum class RecordLevel {
+  full,   // every event, distributions of every row
+  light,  // events, but no distributions and no lattice candidates
+  none,   // commits and forwards only: enough for the text and the statistics
+};
+Result<RecordLevel> parseRecordLevel(const std::string& text);
+
+// Where a step's wall clock goes.
+enum class TimeShare { draft, verify };
+
+// One thread: the model thread. A recorder is used for one step at a time: begin(), facts, seal().
+class Recorder {
+ public:
+  Recorder(RecordLevel level, int topK) : level_(level), topK_(topK) {}
+
+  void begin(RunId run, StepIndex step, std::int64_t committedBefore);
+  // Ends the step: what is not draft or verify time becomes "other".
+  StepPointer seal(std::int64_t committedAfter);
+
+  RecordLevel level() const { return level_; }
+  bool wantsDistributions() const { return level_ == RecordLevel::full; }
+  bool wantsDetail() const { return level_ != RecordLevel::none; }
+  int topK() const { return topK_; }
+
+  // Commits, forwards, draws and notes are always kept; the rest by level.
+  void add(Event event);
+  void note(std::string kind, std::string text) { add(NoteFact{std::move(kind), std::move(text)}); }
+  void markFailed() { record_->failed = true; }
+
+  // Adds wall clock to a share while in scope.
+  class Timer {
+   public:
+    Timer(Recorder& recorder, TimeShare share);
+    ~Timer();
+    Timer(const Timer&) = delete;
+    Timer& operator=(const Timer&) = delete;
+
+   private:
+    Recorder& recorder_;
+    TimeShare share_;
+    std::chrono::steady_clock::time_point start_;
+  };
+
+ private:
+  RecordLevel level_;
+  int topK_;
+  std::shared_ptr<StepRecord> record_ = std::make_shared<StepRecord>();
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace decoscope
