@@ -79,7 +79,7 @@ struct VerdictFact {
   double p = kUnknown;          // target probability at the moment of the test (after earlier residual updates)
   double q = kUnknown;
   double u = kUnknown;          // the number drawn; unknown when nothing was drawn
-  // R1, R2, R4: accepted when u < threshold, for R1/R2 min(1, p/q). R3: the probability of acceptance, p; the DrawFact
+  // R1, R2: accepted when u < threshold = min(1, p/q). R4: accepted when p > threshold; nothing is drawn. R3: the probability of acceptance, p; the DrawFact
   // at the parent decides (accepted when it drew this token) and u is unknown here. Greedy: unknown; accepted when the
   // parent's DrawFact chose this token; p and q are then softmax values before any temperature.
   double threshold = kUnknown;

@@ -1,0 +1,20 @@
+#include "core/decode/Methods.h"
+
+namespace decoscope {
+
+const MethodRegistry& MethodRegistry::instance() {
+  static const MethodRegistry registry = [] {
+    MethodRegistry methods;
+    addSampling(methods);
+    addChain(methods);
+    addPromptLookup(methods);
+    addSelfDraft(methods);
+    addTokenRecycling(methods);
+    addSpecInfer(methods);
+    addLlada(methods);
+    return methods;
+  }();
+  return registry;
+}
+
+}  // namespace decoscope

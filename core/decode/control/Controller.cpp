@@ -1,0 +1,259 @@
+#include "core/decode/control/Controller.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+#include <sstream>
+
+namespace decoscope {
+
+namespace {
+
+constexpr const char* kCostCurveNote = "cost_curve";
+constexpr int kMeasuredSizes[] = {1, 2, 4, 8, 16, 32, 64, 96};
+constexpr int kRepetitions = 5;
+
+class FixedController final : public Controller {
+ public:
+  DraftBudget budget(const DraftBudget& full) override { return full; }
+  std::string prune(DraftTree&) override { return {}; }
+  void observe(const DraftTree&, std::span<const NodeId>) override {}
+  bool observeText(const DraftTree&, std::span<const TokenId>) override { return true; }
+};
+
+class DepthController final : public Controller {
+ public:
+  explicit DepthController(int start) : depth_(start) {}
+  DraftBudget budget(const DraftBudget& full) override { return {full.nodes, std::min(full.depth, depth_)}; }
+  std::string prune(DraftTree&) override { return {}; }
+  void observe(const DraftTree& tree, std::span<const NodeId> accepted) override {
+    if (tree.nodes.empty()) return;
+    const bool all = static_cast<int>(accepted.size()) >= tree.nodes.back().depth;
+    depth_ = std::max(1, depth_ + (all ? 2 : -1));
+  }
+  bool observeText(const DraftTree&, std::span<const TokenId>) override { return true; }
+
+ private:
+  int depth_;
+};
+
+// Acceptance rate of one bucket: an exponential average that starts from a cautious prior.
+struct BucketRate {
+  double accepted = 0, tested = 0;
+  double rate(double prior) const {
+    constexpr double kPriorWeight = 4;
+    return (accepted + kPriorWeight * prior) / (tested + kPriorWeight);
+  }
+  void observe(bool wasAccepted) {
+    constexpr double kMemory = 0.98;  // about the last fifty tests
+    accepted = kMemory * accepted + (wasAccepted ? 1 : 0);
+    tested = kMemory * tested + 1;
+  }
+};
+
+class AdaptiveController final : public Controller {
+ public:
+  explicit AdaptiveController(std::map<std::string, std::string>* notes) : notes_(notes) {}
+
+  Status begin(DecodeEnvironment& environment) override {
+    if (const auto note = notes_->find(kCostCurveNote); note != notes_->end()) {
+      DECOSCOPE_ASSIGN(curve_, CostCurve::parse(note->second));
+    } else {
+      DECOSCOPE_ASSIGN(curve_, CostCurve::measure(environment));
+      (*notes_)[kCostCurveNote] = curve_.text();
+    }
+    return {};
+  }
+
+  DraftBudget budget(const DraftBudget& full) override { return full; }
+
+  std::string prune(DraftTree& tree) override {
+    if (tree.nodes.empty()) return {};
+    const std::vector<double> reach = reachProbabilities(tree);
+    std::vector<std::size_t> order(tree.nodes.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return reach[a] > reach[b]; });
+    // Parents come first in this order too: a product never exceeds its prefix, and the sort is stable.
+    double tokens = 1, best = 1;
+    std::size_t keep = 0;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      tokens += reach[order[i]];
+      // A draft must beat the plain step by a margin that covers drafting and the noise of the estimate.
+      const double gain = tokens / (curve_.ratio(static_cast<int>(i) + 2) * kOverhead);
+      if (gain > best) best = gain, keep = i + 1;
+    }
+    if (keep == tree.nodes.size()) return {};
+    const std::size_t full = tree.nodes.size();
+    order.resize(keep);
+    std::sort(order.begin(), order.end());
+    keepNodes(tree, order);
+    char text[160];
+    std::snprintf(text, sizeof text, "Kept %zu of %zu nodes: expected gain %.3f over a plain step.", keep, full, best);
+    return text;
+  }
+
+  // Everything is learned from the text, also about nodes that were pruned.
+  void observe(const DraftTree&, std::span<const NodeId>) override {}
+
+  bool observeText(const DraftTree& tree, std::span<const TokenId> continuation) override {
+    const auto children = tree.children();
+    std::vector<NodeId> matched;
+    NodeId at = kRootNode;
+    for (const TokenId token : continuation) {
+      const auto& candidates = children[static_cast<std::size_t>(at + 1)];
+      const auto next = std::find_if(candidates.begin(), candidates.end(), [&](NodeId child) {
+        return tree.nodes[static_cast<std::size_t>(child)].token == token;
+      });
+      if (next == candidates.end()) {
+        learn(tree, children, matched);
+        return true;
+      }
+      matched.push_back(at = *next);
+    }
+    return false;
+  }
+
+ private:
+  static constexpr double kOverhead = 1.02;
+
+  // Before anything is known: the first child is right one time in four, later ones less.
+  static double prior(const DraftNode& node) { return 0.25 / (1 + node.rank); }
+
+  void learn(const DraftTree& tree, const std::vector<std::vector<NodeId>>& children, std::span<const NodeId> matched) {
+    NodeId at = kRootNode;
+    for (std::size_t depth = 0; depth <= matched.size(); ++depth) {
+      const NodeId right = depth < matched.size() ? matched[depth] : -2;
+      for (const NodeId child : children[static_cast<std::size_t>(at + 1)]) {
+        rate(tree.nodes[static_cast<std::size_t>(child)].bucket).observe(child == right);
+        if (child == right) break;
+      }
+      at = right;
+      if (at < 0) return;
+    }
+  }
+
+  BucketRate& rate(int bucket) {
+    if (static_cast<std::size_t>(bucket) >= rates_.size()) rates_.resize(static_cast<std::size_t>(bucket) + 1);
+    return rates_[static_cast<std::size_t>(bucket)];
+  }
+
+  std::vector<double> reachProbabilities(const DraftTree& tree) {
+    std::vector<double> reach(tree.nodes.size());
+    // Siblings are tested in turn, so a child is reached only where its elder siblings failed.
+    std::vector<double> left(tree.nodes.size() + 1, 1.0);
+    for (std::size_t i = 0; i < tree.nodes.size(); ++i) {
+      const DraftNode& node = tree.nodes[i];
+      const auto parent = static_cast<std::size_t>(node.parent + 1);
+      const double above = node.parent < 0 ? 1.0 : reach[parent - 1];
+      const double own = rate(node.bucket).rate(prior(node));
+      reach[i] = above * left[parent] * own;
+      left[parent] *= 1 - own;
+    }
+    return reach;
+  }
+
+  static void keepNodes(DraftTree& tree, const std::vector<std::size_t>& keep) {
+    std::vector<NodeId> renumbered(tree.nodes.size(), -2);
+    std::vector<DraftNode> nodes;
+    for (const std::size_t index : keep) {
+      DraftNode node = tree.nodes[index];
+      if (node.parent >= 0) node.parent = renumbered[static_cast<std::size_t>(node.parent)];
+      renumbered[index] = static_cast<NodeId>(nodes.size());
+      nodes.push_back(node);
+    }
+    std::map<NodeId, Distribution> q;
+    for (auto& [node, distribution] : tree.q) {
+      if (node == kRootNode) q[node] = std::move(distribution);
+      else if (renumbered[static_cast<std::size_t>(node)] >= 0) q[renumbered[static_cast<std::size_t>(node)]] = std::move(distribution);
+    }
+    tree.nodes = std::move(nodes);
+    tree.q = std::move(q);
+  }
+
+  std::map<std::string, std::string>* notes_;
+  CostCurve curve_;
+  std::vector<BucketRate> rates_;
+};
+
+}  // namespace
+
+double CostCurve::ratio(int tokens) const {
+  if (points_.empty()) return 1;
+  if (tokens <= points_.front().first) return points_.front().second;
+  for (std::size_t i = 1; i < points_.size(); ++i) {
+    const auto [x0, y0] = points_[i - 1];
+    const auto [x1, y1] = points_[i];
+    if (tokens <= x1 || i + 1 == points_.size()) return y0 + (y1 - y0) * (tokens - x0) / (x1 - x0);
+  }
+  return points_.back().second;
+}
+
+std::string CostCurve::text() const {
+  std::string out;
+  for (const auto& [tokens, ratio] : points_) {
+    char part[48];
+    std::snprintf(part, sizeof part, "%s%d:%.17g", out.empty() ? "" : " ", tokens, ratio);
+    out += part;
+  }
+  return out;
+}
+
+Result<CostCurve> CostCurve::parse(const std::string& text) {
+  std::vector<std::pair<int, double>> points;
+  std::istringstream in(text);
+  for (std::string part; in >> part;) {
+    int tokens = 0;
+    double ratio = 0;
+    if (std::sscanf(part.c_str(), "%d:%lf", &tokens, &ratio) != 2 || tokens < 1 || !(ratio > 0) ||
+        (!points.empty() && tokens <= points.back().first))
+      return fail(ErrorCode::badInput, "the recorded cost curve is damaged", part);
+    points.emplace_back(tokens, ratio);
+  }
+  if (points.empty()) return fail(ErrorCode::badInput, "the recorded cost curve is empty");
+  return CostCurve(std::move(points));
+}
+
+Result<CostCurve> CostCurve::measure(DecodeEnvironment& environment) {
+  RoleModel& target = environment.target();
+  Model& model = *target.model;
+  const int cached = model.cached();
+  const int room = model.info().contextLength - cached;
+  std::vector<int> sizes;
+  for (const int size : kMeasuredSizes)
+    if (size <= room) sizes.push_back(size);
+  if (sizes.empty()) return CostCurve({{1, 1.0}});
+  const TokenId token = environment.text.back();
+  std::vector<std::vector<double>> times(sizes.size());
+  // Round robin, so that a passing disturbance does not fall on one size alone.
+  for (int repetition = 0; repetition <= kRepetitions; ++repetition)
+    for (std::size_t i = 0; i < sizes.size(); ++i) {
+      ForwardRequest request;
+      request.tokens.assign(static_cast<std::size_t>(sizes[i]), token);
+      request.parents.assign(static_cast<std::size_t>(sizes[i]), -1);
+      request.logitRows.resize(static_cast<std::size_t>(sizes[i]));
+      std::iota(request.logitRows.begin(), request.logitRows.end(), 0);
+      DECOSCOPE_ASSIGN(const ForwardOutput output, model.forward(request, environment.stop));
+      DECOSCOPE_TRY(model.retain(cached));
+      if (repetition > 0) times[i].push_back(output.milliseconds);
+    }
+  std::vector<std::pair<int, double>> points;
+  double one = 0, before = 0;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    std::nth_element(times[i].begin(), times[i].begin() + kRepetitions / 2, times[i].end());
+    const double median = std::max(times[i][kRepetitions / 2], 1e-6);
+    if (i == 0) one = median;
+    // More tokens never cost less: what looks so is noise.
+    before = std::max(before, median / one);
+    points.emplace_back(sizes[i], before);
+  }
+  return CostCurve(std::move(points));
+}
+
+std::unique_ptr<Controller> makeFixedController() { return std::make_unique<FixedController>(); }
+std::unique_ptr<Controller> makeDepthController(int start) { return std::make_unique<DepthController>(start); }
+std::unique_ptr<Controller> makeAdaptiveController(std::map<std::string, std::string>* notes) {
+  return std::make_unique<AdaptiveController>(notes);
+}
+
+}  // namespace decoscope
