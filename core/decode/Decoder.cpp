@@ -106,8 +106,8 @@ Result<std::unique_ptr<Decoder>> MethodRegistry::create(const std::string& name,
   return fail(ErrorCode::usage, "unknown method '" + name + "'");
 }
 
-Status checkNeeds(const MethodInfo& method, const std::map<std::string, RoleModel*>& roles) {
-  for (const std::string& role : method.roles)
+Status checkNeeds(const MethodInfo& method, const ParamSet& parameters, const std::map<std::string, RoleModel*>& roles) {
+  for (const std::string& role : method.rolesFor ? method.rolesFor(parameters) : method.roles)
     if (!roles.contains(role))
       return fail(ErrorCode::badInput, "the method " + method.name + " needs a model for the role '" + role + "'", "--model",
                   "Name one with --model " + role + "=PATH.");

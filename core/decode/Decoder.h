@@ -104,6 +104,8 @@ struct MethodInfo {
   std::vector<std::string> roles;       // besides which nothing is loaded; "target" first
   std::vector<std::string> needs;       // "trees", "early exit", "masked diffusion"
   ParamSchema schema;
+  // The roles that these parameters really need, where that is fewer than `roles`; unset: all of them.
+  std::function<std::vector<std::string>(const ParamSet&)> rolesFor;
 };
 
 // What a decoder is made with: checked parameters and facts measured once per run, which a repeat takes from the record.
@@ -133,6 +135,6 @@ class MethodRegistry {
 };
 
 // Whether the models can do what the method needs. Error `unsupported`, saying which model lacks what.
-Status checkNeeds(const MethodInfo& method, const std::map<std::string, RoleModel*>& roles);
+Status checkNeeds(const MethodInfo& method, const ParamSet& parameters, const std::map<std::string, RoleModel*>& roles);
 
 }  // namespace decoscope

@@ -26,6 +26,10 @@ class Recorder {
   Recorder(RecordLevel level, int topK) : level_(level), topK_(topK) {}
 
   void begin(RunId run, StepIndex step, std::int64_t committedBefore);
+  // Starts the step's clock anew: what ran so far (prefill) is not part of the step's time.
+  void restartClock() { start_ = std::chrono::steady_clock::now(); }
+  // The facts so far, for the session's own bookkeeping.
+  const std::vector<Event>& events() const { return record_->events; }
   // Ends the step: what is not draft or verify time becomes "other".
   StepPointer seal(std::int64_t committedAfter);
 

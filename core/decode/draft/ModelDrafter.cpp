@@ -237,6 +237,9 @@ void addChain(MethodRegistry& registry) {
        "R1: samples of the drafter, tested with min(1, p/q). R3: the drafter's argmax, matched against one draw of the target."},
       exitLayerSpec(),
   }));
+  info.rolesFor = [](const ParamSet& parameters) {
+    return parameters.text("drafter") == "model" ? std::vector<std::string>{"target", "drafter"} : std::vector<std::string>{"target"};
+  };
   addSpeculative(registry, std::move(info), [](const DecoderSetup& setup, const Chooser&) -> Result<std::unique_ptr<Proposer>> {
     const std::string& drafter = setup.parameters.text("drafter");
     ParamSet chain = setup.parameters;
