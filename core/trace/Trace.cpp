@@ -1,0 +1,220 @@
+#include "core/trace/Trace.h"
+
+#include <algorithm>
+#include <cstdio>
+
+namespace decoscope {
+
+const char* name(RunState state) {
+  switch (state) {
+    case RunState::running: return "running";
+    case RunState::paused: return "paused";
+    case RunState::finished: return "finished";
+    case RunState::stopped: return "stopped";
+    case RunState::failed: return "failed";
+  }
+  return "running";
+}
+
+const char* name(Provenance value) {
+  static constexpr const char* kNames[] = {"prompt", "plain", "accepted", "resampled", "bonus", "forced", "denoised"};
+  return kNames[static_cast<std::size_t>(value)];
+}
+const char* name(VerdictKind value) {
+  static constexpr const char* kNames[] = {"accepted", "rejected", "not_reached_sibling", "not_reached_ancestor", "pruned"};
+  return kNames[static_cast<std::size_t>(value)];
+}
+const char* name(VerificationRule value) {
+  static constexpr const char* kNames[] = {"greedy", "R1", "R2", "R3", "R4"};
+  return kNames[static_cast<std::size_t>(value)];
+}
+const char* name(CellState value) {
+  static constexpr const char* kNames[] = {"prompt", "masked", "committed", "fixed", "remasked"};
+  return kNames[static_cast<std::size_t>(value)];
+}
+const char* name(ForwardPhase value) {
+  static constexpr const char* kNames[] = {"prefill", "plain", "draft", "verify", "denoise"};
+  return kNames[static_cast<std::size_t>(value)];
+}
+const char* name(DistributionKind value) {
+  static constexpr const char* kNames[] = {"target_raw", "target", "draft", "residual"};
+  return kNames[static_cast<std::size_t>(value)];
+}
+
+const char* eventName(const Event& event) {
+  static constexpr const char* kNames[] = {"forward",  "distribution", "propose", "verdict", "draw", "commit",
+                                           "rollback", "cell",         "switch",  "score",   "note"};
+  static_assert(std::variant_size_v<Event> == std::size(kNames));
+  return kNames[event.index()];
+}
+
+namespace {
+
+// Length of the well-formed UTF-8 sequence at the start of `bytes`, 0 if there is none.
+std::size_t sequenceLength(std::string_view bytes) {
+  const auto byte = [&](std::size_t i) { return i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0u; };
+  const auto continues = [&](std::size_t i) { return (byte(i) & 0xC0) == 0x80; };
+  const unsigned lead = byte(0);
+  if (lead < 0x80) return bytes.empty() ? 0 : 1;
+  if (lead >= 0xC2 && lead <= 0xDF) return continues(1) ? 2 : 0;
+  if (lead >= 0xE0 && lead <= 0xEF) {
+    if (lead == 0xE0 && byte(1) < 0xA0) return 0;
+    if (lead == 0xED && byte(1) > 0x9F) return 0;
+    return continues(1) && continues(2) ? 3 : 0;
+  }
+  if (lead >= 0xF0 && lead <= 0xF4) {
+    if (lead == 0xF0 && byte(1) < 0x90) return 0;
+    if (lead == 0xF4 && byte(1) > 0x8F) return 0;
+    return continues(1) && continues(2) && continues(3) ? 4 : 0;
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::string visibleToken(std::string_view bytes) {
+  std::string out;
+  for (std::size_t at = 0; at < bytes.size();) {
+    const auto byte = static_cast<unsigned char>(bytes[at]);
+    const std::size_t length = sequenceLength(bytes.substr(at));
+    if (byte == ' ') out += "·";
+    else if (byte == '\n') out += "⏎";
+    else if (byte == '\t') out += "⇥";
+    else if (length == 0 || byte < 0x20 || byte == 0x7F) {
+      char escape[8];
+      std::snprintf(escape, sizeof escape, "\\x%02X", byte);
+      out += escape;
+    } else {
+      out += bytes.substr(at, length);
+    }
+    at += std::max<std::size_t>(length, 1);
+  }
+  return out;
+}
+
+std::vector<RunInfo> MemoryTrace::runs() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<RunInfo> result;
+  for (const auto& [id, line] : lines_) result.push_back(line.info);
+  return result;
+}
+
+std::optional<RunInfo> MemoryTrace::run(RunId id) const {
+  const std::lock_guard lock(mutex_);
+  const auto line = lines_.find(id);
+  return line == lines_.end() ? std::nullopt : std::optional(line->second.info);
+}
+
+std::pair<StepIndex, StepIndex> MemoryTrace::extent(RunId id) const {
+  const std::lock_guard lock(mutex_);
+  const auto line = lines_.find(id);
+  if (line == lines_.end()) return {0, 0};
+  const StepIndex first = line->second.info.forkStep;
+  return {first, first + static_cast<StepIndex>(line->second.steps.size())};
+}
+
+StepPointer MemoryTrace::tryStep(RunId id, StepIndex step) const {
+  const std::lock_guard lock(mutex_);
+  while (id) {
+    const auto line = lines_.find(id);
+    if (line == lines_.end()) return nullptr;
+    const StepIndex first = line->second.info.forkStep;
+    if (step >= first) {
+      const auto index = static_cast<std::size_t>(step - first);
+      return index < line->second.steps.size() ? line->second.steps[index] : nullptr;
+    }
+    id = line->second.info.parent;
+  }
+  return nullptr;
+}
+
+Result<StepPointer> MemoryTrace::step(RunId id, StepIndex step) const {
+  if (StepPointer found = tryStep(id, step)) return found;
+  return fail(ErrorCode::notFound, "there is no step " + std::to_string(step), "run " + std::to_string(id.value));
+}
+
+std::shared_ptr<const TokenNames> MemoryTrace::tokens(RunId id) const {
+  const std::lock_guard lock(mutex_);
+  const auto line = lines_.find(id);
+  return line == lines_.end() ? nullptr : line->second.tokens;
+}
+
+Result<RunId> MemoryTrace::beginRun(const RunInfo& info, std::shared_ptr<const TokenNames> tokens) {
+  RunId id;
+  {
+    const std::lock_guard lock(mutex_);
+    id.value = lines_.empty() ? 1 : lines_.rbegin()->first.value + 1;
+    Line line{info, {}, std::move(tokens)};
+    line.info.id = id;
+    lines_.emplace(id, std::move(line));
+  }
+  tell({TraceNotice::Kind::runsChanged, id, 0, 0});
+  return id;
+}
+
+Status MemoryTrace::append(StepPointer step) {
+  const RunId run = step->run;
+  const StepIndex index = step->step;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto line = lines_.find(run);
+    if (line == lines_.end()) return fail(ErrorCode::notFound, "there is no run " + std::to_string(run.value));
+    const StepIndex expected = line->second.info.forkStep + static_cast<StepIndex>(line->second.steps.size());
+    if (index != expected)
+      return fail(ErrorCode::usage, "step " + std::to_string(index) + " came where " + std::to_string(expected) + " was expected",
+                  "run " + std::to_string(run.value));
+    line->second.steps.push_back(std::move(step));
+  }
+  tell({TraceNotice::Kind::stepsAppended, run, index, index + 1});
+  return {};
+}
+
+Status MemoryTrace::updateRun(const RunInfo& info) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto line = lines_.find(info.id);
+    if (line == lines_.end()) return fail(ErrorCode::notFound, "there is no run " + std::to_string(info.id.value));
+    line->second.info = info;
+  }
+  tell({TraceNotice::Kind::runsChanged, info.id, 0, 0});
+  return {};
+}
+
+void MemoryTrace::tell(const TraceNotice& notice) const {
+  if (notice_) notice_(notice);
+}
+
+std::vector<LineSegment> lineOf(const TraceSource& source, RunId id) {
+  std::vector<LineSegment> line;
+  StepIndex end = source.extent(id).second;
+  while (id) {
+    const auto info = source.run(id);
+    // A parent always has a smaller id; anything else is a damaged session and ends the walk.
+    if (!info || (!line.empty() && id.value >= line.back().run.value)) break;
+    line.push_back({id, info->forkStep, std::max(end, info->forkStep)});
+    end = info->forkStep;
+    id = info->parent;
+  }
+  std::reverse(line.begin(), line.end());
+  return line;
+}
+
+Result<std::vector<TextToken>> textOf(const TraceSource& source, RunId id) {
+  const std::vector<LineSegment> line = lineOf(source, id);
+  if (line.empty()) return fail(ErrorCode::notFound, "there is no run " + std::to_string(id.value));
+  std::vector<TextToken> text;
+  const auto root = source.run(line.front().run);
+  for (std::size_t i = 0; root && i < root->prompt.size(); ++i)
+    text.push_back({static_cast<std::int64_t>(i), root->prompt[i], Provenance::prompt, {}, -1, kRootNode});
+  for (const LineSegment& segment : line)
+    for (StepIndex index = segment.first; index < segment.end; ++index) {
+      DECOSCOPE_ASSIGN(const StepPointer step, source.step(segment.run, index));
+      for (const Event& event : step->events)
+        if (const auto* commit = std::get_if<CommitFact>(&event))
+          text.push_back({commit->position, commit->token, commit->provenance, segment.run, index, commit->node});
+    }
+  std::stable_sort(text.begin(), text.end(), [](const TextToken& a, const TextToken& b) { return a.position < b.position; });
+  return text;
+}
+
+}  // namespace decoscope
