@@ -40,7 +40,7 @@ class Tokenizer {
   virtual const std::string& chatTemplate() const = 0;
   // "BPE (byte-level), 49 152 pieces" or the like, for people.
   virtual std::string description() const = 0;
-  // SHA-256 (hex) over vocabulary, merges and settings: runs record it.
+  // A hash of vocabulary, merges and patterns: runs record it.
   virtual const std::string& fingerprint() const = 0;
 
   // The whole sequence as text: bytes joined, special tokens kept unless asked, ill-formed UTF-8 replaced
@@ -70,7 +70,7 @@ struct VocabularyData {
   std::vector<PieceType> types;                             // by id; empty: all normal
   std::vector<std::pair<std::string, std::string>> merges;  // by rank
   std::vector<std::string> splitPatterns;                   // pre-tokenizer regexes, applied one after another
-  bool splitDigits = false;                                 // each digit a word of its own (tokenizer.json "Digits")
+  bool composeNfc = false;                                  // normalise to Unicode form C first
   bool ignoreMerges = false;                                // a whole word in the vocabulary is taken as it is
   bool addBos = false, addEos = false;
   std::optional<TokenId> bos, eos;
