@@ -56,7 +56,7 @@ Result<std::shared_ptr<const WeightFile>> openWeights(const std::string& path);
 // Error unsupported for types that have no decoder yet, naming the type.
 Status dequantise(const WeightTensor& tensor, std::int64_t begin, std::span<float> out);
 
-// SHA-256 of a whole file, hex; cached beside the model cache by path, size and modification time.
+// "sha256:…" of a file, or of all weight files of a folder in the order of their names.
 Result<std::string> fileDigest(const std::string& path);
 
 }  // namespace decoscope

@@ -1,0 +1,65 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "core/model/Model.h"
+
+namespace decoscope {
+
+double RowSummary::probability(std::size_t i) const { return std::exp(static_cast<double>(logits[i]) - logSumExp); }
+
+Result<TokenId> Logits::argmax(int index) const {
+  DECOSCOPE_ASSIGN(const RowSummary top, summary(index, 1));
+  return top.tokens.front();
+}
+
+Result<RowSummary> Logits::summary(int index, int k) const {
+  const auto values = row(index);
+  float largest = -std::numeric_limits<float>::infinity();
+  bool bad = values.empty();
+  for (const float value : values) {
+    bad |= std::isnan(value);
+    largest = std::max(largest, value);
+  }
+  if (bad || !std::isfinite(largest))
+    return fail(ErrorCode::failed, "the model gave a logit that is not a number", "row " + std::to_string(index), "The weights may be damaged, or the precision too low: try --dtype f32.");
+  double sum = 0, weighted = 0;
+  for (const float value : values) {
+    const double x = static_cast<double>(value) - largest;
+    if (x < -700) continue;  // also minus infinity
+    sum += std::exp(x);
+    weighted += std::exp(x) * x;
+  }
+  RowSummary result;
+  result.logSumExp = largest + std::log(sum);
+  result.entropy = std::log(sum) - weighted / sum;
+  std::vector<TokenId> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  const auto keep = std::min(order.size(), static_cast<std::size_t>(std::max(k, 0)));
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(keep), order.end(), [&](TokenId a, TokenId b) {
+    const float x = values[static_cast<std::size_t>(a)], y = values[static_cast<std::size_t>(b)];
+    return x != y ? x > y : a < b;
+  });
+  double mass = 0;
+  for (std::size_t i = 0; i < keep; ++i) {
+    const float value = values[static_cast<std::size_t>(order[i])];
+    if (!std::isfinite(value)) break;  // impossible tokens are not candidates
+    result.tokens.push_back(order[i]);
+    result.logits.push_back(value);
+    mass += std::exp(value - result.logSumExp);
+  }
+  result.tailMass = std::max(0.0, 1 - mass);
+  return result;
+}
+
+Result<std::vector<RowSummary>> Logits::summaries(int k) const {
+  std::vector<RowSummary> result;
+  for (int i = 0; i < rows(); ++i) {
+    DECOSCOPE_ASSIGN(RowSummary one, summary(i, k));
+    result.push_back(std::move(one));
+  }
+  return result;
+}
+
+}  // namespace decoscope

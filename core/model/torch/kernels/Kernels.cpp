@@ -1,0 +1,342 @@
+#include "core/model/torch/kernels/Kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "core/model/torch/kernels/Kernels.cpp"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+#include <hwy/contrib/math/math-inl.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+HWY_BEFORE_NAMESPACE();
+namespace decoscope::kernels {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::CappedTag<float, kGroup>;
+using FloatVector = hn::Vec<FloatTag>;
+constexpr std::size_t kLanes = hn::MaxLanes(FloatTag());
+constexpr std::size_t kVectors = kGroup / kLanes;  // per group
+
+// Accumulates kTokens rows against kGroups groups. Each accumulator runs over k alone, so its value does not depend on the tile.
+template <int kTokens, int kGroups>
+HWY_INLINE void TileFull(const float* HWY_RESTRICT x, std::size_t inputs, const float* HWY_RESTRICT weights, FloatVector (&sum)[kTokens][kGroups * kVectors]) {
+  const FloatTag d;
+  for (auto& row : sum)
+    for (auto& vector : row) vector = hn::Zero(d);
+  const std::size_t groupStride = inputs * kGroup;
+  for (std::size_t k = 0; k < inputs; ++k) {
+    FloatVector w[kGroups * kVectors];
+    for (int g = 0; g < kGroups; ++g)
+      for (std::size_t v = 0; v < kVectors; ++v)
+        w[static_cast<std::size_t>(g) * kVectors + v] = hn::LoadU(d, weights + static_cast<std::size_t>(g) * groupStride + k * kGroup + v * kLanes);
+    for (int t = 0; t < kTokens; ++t) {
+      const auto value = hn::Set(d, x[static_cast<std::size_t>(t) * inputs + k]);
+      for (std::size_t i = 0; i < kGroups * kVectors; ++i) sum[t][i] = hn::MulAdd(w[i], value, sum[t][i]);
+    }
+  }
+}
+
+// The same over bf16 pairs, without a native dot product: the even k of a pair first, then the odd one.
+template <int kTokens, int kGroups>
+HWY_INLINE void TileHalf(const std::uint16_t* HWY_RESTRICT x, std::size_t pairs, const std::uint16_t* HWY_RESTRICT weights,
+                         FloatVector (&sum)[kTokens][kGroups * kVectors]) {
+  const FloatTag d;
+  const hn::Rebind<std::uint32_t, FloatTag> du;
+  for (auto& row : sum)
+    for (auto& vector : row) vector = hn::Zero(d);
+  const std::size_t groupStride = pairs * kGroup * 2;
+  const auto high = hn::Set(du, 0xFFFF0000u);
+  for (std::size_t pair = 0; pair < pairs; ++pair) {
+    FloatVector even[kGroups * kVectors], odd[kGroups * kVectors];
+    for (int g = 0; g < kGroups; ++g)
+      for (std::size_t v = 0; v < kVectors; ++v) {
+        const auto* at = weights + static_cast<std::size_t>(g) * groupStride + (pair * kGroup + v * kLanes) * 2;
+        const auto bits = hn::LoadU(du, reinterpret_cast<const std::uint32_t*>(at));
+        const std::size_t i = static_cast<std::size_t>(g) * kVectors + v;
+        even[i] = hn::BitCast(d, hn::ShiftLeft<16>(bits));
+        odd[i] = hn::BitCast(d, hn::And(bits, high));
+      }
+    for (int t = 0; t < kTokens; ++t) {
+      std::uint32_t bits;
+      std::memcpy(&bits, x + (static_cast<std::size_t>(t) * pairs + pair) * 2, sizeof bits);
+      const auto both = hn::Set(du, bits);
+      const auto first = hn::BitCast(d, hn::ShiftLeft<16>(both)), second = hn::BitCast(d, hn::And(both, high));
+      for (std::size_t i = 0; i < kGroups * kVectors; ++i) sum[t][i] = hn::MulAdd(odd[i], second, hn::MulAdd(even[i], first, sum[t][i]));
+    }
+  }
+}
+
+template <int kTokens, int kGroups>
+HWY_INLINE void StoreTile(const FloatVector (&sum)[kTokens][kGroups * kVectors], float* out, std::size_t outStride, std::size_t firstOutput, std::size_t outputs) {
+  const FloatTag d;
+  for (int t = 0; t < kTokens; ++t) {
+    float* row = out + static_cast<std::size_t>(t) * outStride;
+    for (std::size_t i = 0; i < kGroups * kVectors; ++i) {
+      const std::size_t at = firstOutput + i * kLanes;
+      if (at + kLanes <= outputs) hn::StoreU(sum[t][i], d, row + at);
+      else if (at < outputs) {
+        float lanes[kLanes];
+        hn::StoreU(sum[t][i], d, lanes);
+        std::copy(lanes, lanes + (outputs - at), row + at);
+      }
+    }
+  }
+}
+
+template <int kTokens, int kGroups>
+void Tile(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t row, std::size_t group, float* out, std::size_t outStride) {
+  FloatVector sum[kTokens][kGroups * kVectors];
+  if (m.halfPrecision) {
+    const std::size_t pairs = (m.inputs + 1) / 2;
+    TileHalf<kTokens, kGroups>(xHalf + row * pairs * 2, pairs, m.half.data() + group * pairs * kGroup * 2, sum);
+  } else {
+    TileFull<kTokens, kGroups>(x + row * m.inputs, m.inputs, m.full.data() + group * m.inputs * kGroup, sum);
+  }
+  StoreTile<kTokens, kGroups>(sum, out + row * outStride, outStride, group * kGroup, m.outputs);
+}
+
+template <int kGroups>
+void Rows(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t rows, std::size_t group, float* out, std::size_t outStride) {
+  std::size_t row = 0;
+  for (; row + 8 <= rows; row += 8) Tile<8, kGroups>(m, x, xHalf, row, group, out, outStride);
+  for (; row + 4 <= rows; row += 4) Tile<4, kGroups>(m, x, xHalf, row, group, out, outStride);
+  for (; row + 2 <= rows; row += 2) Tile<2, kGroups>(m, x, xHalf, row, group, out, outStride);
+  for (; row < rows; ++row) Tile<1, kGroups>(m, x, xHalf, row, group, out, outStride);
+}
+
+void Multiply(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t rows, float* out, std::size_t outStride, std::size_t first, std::size_t end) {
+  std::size_t group = first;
+  if (rows == 1)  // four streams keep the memory busy
+    for (; group + 4 <= end; group += 4) Tile<1, 4>(m, x, xHalf, 0, group, out, outStride);
+  for (; group + 2 <= end; group += 2) Rows<2>(m, x, xHalf, rows, group, out, outStride);
+  for (; group < end; ++group) Rows<1>(m, x, xHalf, rows, group, out, outStride);
+}
+
+void RmsNorm(const float* x, const float* weight, float epsilon, std::size_t width, float* out) {
+  const FloatTag d;
+  auto sum = hn::Zero(d);
+  std::size_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) {
+    const auto value = hn::LoadU(d, x + i);
+    sum = hn::MulAdd(value, value, sum);
+  }
+  float total = hn::GetLane(hn::SumOfLanes(d, sum));
+  for (; i < width; ++i) total += x[i] * x[i];
+  const float factor = 1.0f / std::sqrt(total / static_cast<float>(width) + epsilon);
+  const auto scale = hn::Set(d, factor);
+  for (i = 0; i + kLanes <= width; i += kLanes) hn::StoreU(hn::Mul(hn::Mul(hn::LoadU(d, x + i), scale), hn::LoadU(d, weight + i)), d, out + i);
+  for (; i < width; ++i) out[i] = x[i] * factor * weight[i];
+}
+
+void SiluProduct(const float* gate, const float* up, std::size_t width, float* out) {
+  const FloatTag d;
+  const auto one = hn::Set(d, 1.0f);
+  const auto apply = [&](FloatVector g, FloatVector u) { return hn::Mul(hn::Div(g, hn::Add(one, hn::Exp(d, hn::Neg(g)))), u); };
+  std::size_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) hn::StoreU(apply(hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, out + i);
+  if (i < width) {
+    float g[kLanes] = {}, u[kLanes] = {}, r[kLanes];
+    std::copy(gate + i, gate + width, g);
+    std::copy(up + i, up + width, u);
+    hn::StoreU(apply(hn::LoadU(d, g), hn::LoadU(d, u)), d, r);
+    std::copy(r, r + (width - i), out + i);
+  }
+}
+
+float DotProduct(const float* a, const float* b, std::size_t size) {
+  const FloatTag d;
+  auto sum = hn::Zero(d);
+  std::size_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) sum = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), sum);
+  float total = hn::GetLane(hn::SumOfLanes(d, sum));
+  for (; i < size; ++i) total += a[i] * b[i];
+  return total;
+}
+
+void Attend(const float* query, const float* keys, const float* values, std::size_t stride, std::size_t headSize, const std::int32_t* slots, std::size_t count, float scale,
+            float* out, float* scores, float* weights) {
+  const FloatTag d;
+  const auto slot = [&](std::size_t i) { return static_cast<std::size_t>(slots ? slots[i] : static_cast<std::int32_t>(i)); };
+  float largest = -INFINITY;
+  for (std::size_t i = 0; i < count; ++i) {
+    scores[i] = DotProduct(query, keys + slot(i) * stride, headSize) * scale;
+    largest = std::max(largest, scores[i]);
+  }
+  const auto shift = hn::Set(d, largest);
+  std::size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::Exp(d, hn::Sub(hn::LoadU(d, scores + i), shift)), d, scores + i);
+  if (i < count) {
+    float lanes[kLanes] = {};
+    std::copy(scores + i, scores + count, lanes);
+    hn::StoreU(hn::Exp(d, hn::Sub(hn::LoadU(d, lanes), shift)), d, lanes);
+    std::copy(lanes, lanes + (count - i), scores + i);
+  }
+  float total = 0;
+  for (std::size_t j = 0; j < count; ++j) total += scores[j];
+  const float factor = 1.0f / total;
+  std::fill(out, out + headSize, 0.0f);
+  for (std::size_t j = 0; j < count; ++j) {
+    const float weight = scores[j] * factor;
+    if (weights) weights[j] = weight;
+    const float* value = values + slot(j) * stride;
+    const auto w = hn::Set(d, weight);
+    std::size_t k = 0;
+    for (; k + kLanes <= headSize; k += kLanes) hn::StoreU(hn::MulAdd(hn::LoadU(d, value + k), w, hn::LoadU(d, out + k)), d, out + k);
+    for (; k < headSize; ++k) out[k] += value[k] * weight;
+  }
+}
+
+Summary Summarise(const float* row, std::size_t size) {
+  const FloatTag d;
+  Summary summary;
+  auto top = hn::Set(d, -INFINITY);
+  std::size_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) top = hn::Max(top, hn::LoadU(d, row + i));
+  float largest = hn::GetLane(hn::MaxOfLanes(d, top));
+  for (; i < size; ++i) largest = std::max(largest, row[i]);
+  summary.largest = largest;
+  const auto shift = hn::Set(d, largest), floor = hn::Set(d, -200.0f);
+  // Partial sums of a few hundred terms keep single precision exact enough; the rest is double.
+  constexpr std::size_t kChunk = 512;
+  for (std::size_t begin = 0; begin < size; begin += kChunk) {
+    const std::size_t end = std::min(size, begin + kChunk);
+    auto sum = hn::Zero(d), weighted = hn::Zero(d);
+    std::size_t j = begin;
+    for (; j + kLanes <= end; j += kLanes) {
+      const auto raw = hn::Sub(hn::LoadU(d, row + j), shift);
+      // A comparison with NaN is false, so a NaN stays one; −∞ becomes a finite value whose exponential is 0.
+      const auto x = hn::IfThenElse(hn::Lt(raw, floor), floor, raw);
+      const auto e = hn::Exp(d, x);
+      const auto checked = hn::IfThenElse(hn::IsNaN(x), x, e);
+      sum = hn::Add(sum, checked);
+      weighted = hn::MulAdd(checked, x, weighted);
+    }
+    summary.sum += hn::GetLane(hn::SumOfLanes(d, sum));
+    summary.weighted += hn::GetLane(hn::SumOfLanes(d, weighted));
+    for (; j < end; ++j) {
+      const double x = std::isnan(row[j]) ? NAN : std::max(-200.0, static_cast<double>(row[j]) - largest);
+      summary.sum += std::exp(x);
+      summary.weighted += std::exp(x) * x;
+    }
+  }
+  return summary;
+}
+
+// Whether any of the next kLanes values exceeds the bound.
+bool AnyAbove(const float* row, float bound) {
+  const FloatTag d;
+  return !hn::AllFalse(d, hn::Gt(hn::LoadU(d, row), hn::Set(d, bound)));
+}
+std::size_t Lanes() { return kLanes; }
+
+void Largest(const float* row, std::size_t size, std::size_t k, std::vector<TokenId>& tokens) {
+  tokens.clear();
+  if (k == 0) return;
+  const auto better = [row](TokenId a, TokenId b) {
+    const float x = row[static_cast<std::size_t>(a)], y = row[static_cast<std::size_t>(b)];
+    return x != y ? x > y : a < b;
+  };
+  float bound = -INFINITY;
+  const auto offer = [&](std::size_t i) {
+    if (tokens.size() < k) {
+      tokens.push_back(static_cast<TokenId>(i));
+      std::push_heap(tokens.begin(), tokens.end(), better);
+    } else if (row[i] > bound) {
+      std::pop_heap(tokens.begin(), tokens.end(), better);
+      tokens.back() = static_cast<TokenId>(i);
+      std::push_heap(tokens.begin(), tokens.end(), better);
+    } else {
+      return;
+    }
+    if (tokens.size() == k) bound = row[static_cast<std::size_t>(tokens.front())];
+  };
+  std::size_t i = 0;
+  for (; i < size && tokens.size() < k; ++i) offer(i);
+  for (; i + kLanes <= size; i += kLanes)
+    if (AnyAbove(row + i, bound))
+      for (std::size_t j = i; j < i + kLanes; ++j) offer(j);
+  for (; i < size; ++i) offer(i);
+  std::sort(tokens.begin(), tokens.end(), better);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace decoscope::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace decoscope::kernels {
+
+HWY_EXPORT(Multiply);
+HWY_EXPORT(RmsNorm);
+HWY_EXPORT(SiluProduct);
+HWY_EXPORT(Attend);
+HWY_EXPORT(Summarise);
+HWY_EXPORT(Largest);
+
+std::uint16_t toBfloat16(float value) {
+  std::uint32_t bits;
+  std::memcpy(&bits, &value, sizeof bits);
+  if ((bits & 0x7FFFFFFF) > 0x7F800000) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
+  return static_cast<std::uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
+}
+
+float fromBfloat16(std::uint16_t value) {
+  const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
+  float result;
+  std::memcpy(&result, &bits, sizeof result);
+  return result;
+}
+
+void PackedMatrix::resize(std::size_t newOutputs, std::size_t newInputs, bool half16) {
+  outputs = newOutputs;
+  inputs = newInputs;
+  halfPrecision = half16;
+  if (half16) half.assign(groups() * ((inputs + 1) / 2) * 2 * kGroup, 0);
+  else full.assign(groups() * inputs * kGroup, 0.0f);
+}
+
+void PackedMatrix::setRow(std::size_t output, const float* values) {
+  const std::size_t group = output / kGroup, lane = output % kGroup;
+  if (halfPrecision) {
+    const std::size_t pairs = (inputs + 1) / 2;
+    std::uint16_t* base = half.data() + group * pairs * 2 * kGroup;
+    for (std::size_t k = 0; k < inputs; ++k) base[(k / 2 * kGroup + lane) * 2 + k % 2] = toBfloat16(values[k]);
+  } else {
+    float* base = full.data() + group * inputs * kGroup;
+    for (std::size_t k = 0; k < inputs; ++k) base[k * kGroup + lane] = values[k];
+  }
+}
+
+void roundToBfloat16(const float* x, std::size_t rows, std::size_t inputs, std::uint16_t* out) {
+  const std::size_t padded = (inputs + 1) / 2 * 2;
+  for (std::size_t row = 0; row < rows; ++row) {
+    for (std::size_t k = 0; k < inputs; ++k) out[row * padded + k] = toBfloat16(x[row * inputs + k]);
+    if (padded != inputs) out[row * padded + inputs] = 0;
+  }
+}
+
+// Native bf16 dot products (AVX512_BF16) where the CPU has them: BfloatDot.cpp.
+bool hasBfloatDot();
+void multiplyBfloatDot(const PackedMatrix& weights, const std::uint16_t* x, std::size_t rows, float* out, std::size_t outStride, std::size_t firstGroup, std::size_t endGroup);
+
+void multiply(const PackedMatrix& weights, const float* x, const std::uint16_t* xHalf, std::size_t rows, float* out, std::size_t outStride, std::size_t firstGroup,
+              std::size_t endGroup) {
+  static const bool native = hasBfloatDot();
+  if (weights.halfPrecision && native) multiplyBfloatDot(weights, xHalf, rows, out, outStride, firstGroup, endGroup);
+  else HWY_DYNAMIC_DISPATCH(Multiply)(weights, x, xHalf, rows, out, outStride, firstGroup, endGroup);
+}
+void rmsNorm(const float* x, const float* weight, float epsilon, std::size_t width, float* out) { HWY_DYNAMIC_DISPATCH(RmsNorm)(x, weight, epsilon, width, out); }
+void siluProduct(const float* gate, const float* up, std::size_t width, float* out) { HWY_DYNAMIC_DISPATCH(SiluProduct)(gate, up, width, out); }
+void attend(const float* query, const float* keys, const float* values, std::size_t stride, std::size_t headSize, const std::int32_t* slots, std::size_t count, float scale,
+            float* out, float* scratch, float* weights) {
+  HWY_DYNAMIC_DISPATCH(Attend)(query, keys, values, stride, headSize, slots, count, scale, out, scratch, weights);
+}
+Summary summarise(const float* row, std::size_t size) { return HWY_DYNAMIC_DISPATCH(Summarise)(row, size); }
+void largest(const float* row, std::size_t size, std::size_t k, std::vector<TokenId>& tokens) { HWY_DYNAMIC_DISPATCH(Largest)(row, size, k, tokens); }
+
+}  // namespace decoscope::kernels
+#endif
