@@ -18,7 +18,6 @@ function(decoscope_folder name)
     file(GLOB sources CONFIGURE_DEPENDS *.cpp *.h)
   endif()
   add_library(${name} STATIC ${sources})
-  set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
   target_link_libraries(${name} PUBLIC decoscope_options ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
 endfunction()
 
