@@ -3,6 +3,10 @@
 add_library(decoscope_options INTERFACE)
 target_include_directories(decoscope_options INTERFACE ${CMAKE_SOURCE_DIR})
 target_compile_options(decoscope_options INTERFACE -Wall -Wextra -Wno-missing-field-initializers)
+# GCC 12 sees these where a std::variant or std::string is moved; they are false.
+if(CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  target_compile_options(decoscope_options INTERFACE -Wno-maybe-uninitialized -Wno-restrict)
+endif()
 target_compile_definitions(decoscope_options INTERFACE DECOSCOPE_VERSION="${PROJECT_VERSION}")
 if(DECOSCOPE_SANITIZE)
   target_compile_options(decoscope_options INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)

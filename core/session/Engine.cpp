@@ -75,6 +75,7 @@ Status Engine::loadModel(const std::string& role, const std::string& name, const
 void Engine::adoptModel(const std::string& role, std::string name, LoadedModel model) {
   decoder_.reset();
   info_ = {};
+  measured_.clear();
   auto slot = std::make_unique<Slot>();
   slot->name = std::move(name);
   slot->loaded = std::move(model);
@@ -152,6 +153,7 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
   info.recordLevel = request.recordLevel;
   info.models = identities();
   info.tokenizer = tokenizer()->fingerprint();
+  info.notes = measured_;
   info.notes["decoscope_version"] = DECOSCOPE_VERSION;
   info.createdAt = now();
 
@@ -214,6 +216,7 @@ Status Engine::runStep(std::optional<TokenId> force) {
       if (const auto* forward = std::get_if<ForwardFact>(&event))
         if (forward->phase == ForwardPhase::prefill) prefill += forward->milliseconds;
     info_.prefillMilliseconds += prefill;
+    if (const auto curve = info_.notes.find("cost_curve"); curve != info_.notes.end()) measured_[curve->first] = curve->second;
     recorder_->restartClock();
   }
   if (!environment_.stopReason.empty()) return {};

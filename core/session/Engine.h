@@ -85,6 +85,7 @@ class Engine {
   std::unique_ptr<Recorder> recorder_;
   std::string decoderMethod_;
   bool begun_ = false;
+  std::map<std::string, std::string> measured_;  // facts measured for the loaded models, shared by their runs
 };
 
 }  // namespace decoscope

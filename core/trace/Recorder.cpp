@@ -1,5 +1,7 @@
 #include "core/trace/Recorder.h"
 
+#include <algorithm>
+
 namespace decoscope {
 
 namespace {
@@ -37,7 +39,7 @@ StepPointer Recorder::seal(std::int64_t committedAfter) {
 
 void Recorder::add(Event event) {
   const bool always = std::holds_alternative<CommitFact>(event) || std::holds_alternative<ForwardFact>(event) ||
-                      std::holds_alternative<NoteFact>(event);
+                      std::holds_alternative<NoteFact>(event) || std::holds_alternative<DrawFact>(event);
   if (level_ == RecordLevel::none && !always) {
     // Acceptance figures need to know what was proposed and kept, whatever the level.
     const bool counted = std::holds_alternative<ProposeFact>(event) || std::holds_alternative<VerdictFact>(event);

@@ -13,7 +13,7 @@ namespace decoscope {
 enum class RecordLevel {
   full,   // every event, distributions of every row
   light,  // events, but no distributions and no lattice candidates
-  none,   // commits and forwards only: enough for the text and the statistics
+  none,   // commits, draws, verdicts and forwards only: enough for the text, the statistics and an audit
 };
 Result<RecordLevel> parseRecordLevel(const std::string& text);
 
@@ -38,7 +38,7 @@ class Recorder {
   bool wantsDetail() const { return level_ != RecordLevel::none; }
   int topK() const { return topK_; }
 
-  // Commits, forwards, draws and notes are always kept; the rest by level.
+  // Keeps or drops the fact by the record level.
   void add(Event event);
   void note(std::string kind, std::string text) { add(NoteFact{std::move(kind), std::move(text)}); }
   void markFailed() { record_->failed = true; }

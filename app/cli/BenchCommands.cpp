@@ -1,0 +1,178 @@
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+
+#include "app/cli/RunJson.h"
+#include "core/model/scripted/TableModel.h"
+#include "core/session/Audit.h"
+
+namespace decoscope::cli {
+
+namespace {
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values.empty() ? 0 : values[values.size() / 2];
+}
+json spread(const std::vector<double>& values) {
+  if (values.empty()) return nullptr;
+  return {{"median", median(values)}, {"minimum", *std::min_element(values.begin(), values.end())}, {"maximum", *std::max_element(values.begin(), values.end())}, {"runs", values.size()}};
+}
+
+struct BenchOptions {
+  ModelOptions model;
+  std::string suite = "decode", prompt = "Explain in two sentences why the sky is blue.";
+  std::int64_t tokens = 64, repetitions = 5;
+};
+
+// Bytes a second of reading a buffer much larger than any cache: the floor of one-token decoding.
+double memoryBandwidth() {
+  std::vector<std::uint64_t> buffer(64 << 20, 1);
+  std::vector<double> rates;
+  for (int i = 0; i < 3; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    std::uint64_t sum = 0;
+    for (const std::uint64_t value : buffer) sum += value;
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    rates.push_back(static_cast<double>(buffer.size() * 8) / seconds + (sum == 1 ? 1 : 0));
+  }
+  return median(rates);
+}
+
+Result<double> timeRun(Engine& engine, const BenchOptions& options, const std::string& record, const Context& context) {
+  RunRequest request;
+  request.promptText = options.prompt;
+  request.maxNewTokens = options.tokens;
+  request.stopAtEnd = false;
+  request.recordLevel = record;
+  DECOSCOPE_TRY(engine.startRun(request));
+  while (!engine.ended()) DECOSCOPE_TRY(engine.step(context.stop));
+  DECOSCOPE_ASSIGN(const RunStats stats, statsOf(*engine.recording().source, engine.current().id, true));
+  return stats.tokensPerSecond;
+}
+
+Result<json> benchDecode(const Context& context, const BenchOptions& options, Engine& engine) {
+  std::vector<double> rates;
+  for (std::int64_t i = 0; i < options.repetitions; ++i) {
+    DECOSCOPE_ASSIGN(const double rate, timeRun(engine, options, "none", context));
+    rates.push_back(rate);
+  }
+  const ModelInfo& info = engine.model()->info();
+  const double bandwidth = memoryBandwidth();
+  return json{{"suite", "decode"}, {"model", info.name}, {"dtype", info.dtype}, {"tokens_per_second", spread(rates)}, {"weight_bytes", info.bytes}, {"one_core_read_bytes_per_second", bandwidth}};
+}
+
+// The cost of recording: the same greedy run with everything recorded into a file, and with next to nothing, in turn.
+Result<json> benchRecord(const Context& context, const BenchOptions& options, Engine& engine) {
+  const std::string path = (std::filesystem::temp_directory_path() / ("decoscope-bench-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) + ".decoscope")).string();
+  std::vector<double> recorded, bare, ratios;
+  {
+    DECOSCOPE_ASSIGN(const Recording recording, recordInFile(path, OpenMode::create));
+    Engine full(recording);
+    DECOSCOPE_ASSIGN(const auto roles, options.model.byRole());
+    DECOSCOPE_TRY(full.loadModel("target", roles.at("target"), options.model.loadOptions(), context.stop));
+    for (std::int64_t i = 0; i < options.repetitions; ++i) {
+      DECOSCOPE_ASSIGN(const double without, timeRun(engine, options, "none", context));
+      DECOSCOPE_ASSIGN(const double with, timeRun(full, options, "full", context));
+      bare.push_back(without);
+      recorded.push_back(with);
+      ratios.push_back(without / with);
+    }
+  }
+  std::error_code error;
+  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path + suffix, error);
+  return json{{"suite", "record"}, {"tokens_per_second_none", spread(bare)}, {"tokens_per_second_full", spread(recorded)}, {"cost_ratio", spread(ratios)}};
+}
+
+Result<json> benchStore() {
+  const std::string path = (std::filesystem::temp_directory_path() / ("decoscope-store-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) + ".decoscope")).string();
+  constexpr int kSteps = 4000, kNodes = 60;
+  double seconds = 0;
+  {
+    DECOSCOPE_ASSIGN(const auto store, SessionStore::open(path, OpenMode::create));
+    RunInfo info;
+    info.method = "sampling";
+    DECOSCOPE_ASSIGN(const RunId run, store->beginRun(info, nullptr));
+    const auto start = std::chrono::steady_clock::now();
+    for (int step = 0; step < kSteps; ++step) {
+      auto record = std::make_shared<StepRecord>();
+      record->run = run;
+      record->step = step;
+      for (int node = 0; node < kNodes; ++node) {
+        record->events.push_back(ProposeFact{node, node - 1, node, 0.5, 0, node + 1, "bench"});
+        record->events.push_back(VerdictFact{node, VerdictKind::accepted, VerificationRule::r3, 0.5, 0.5, 0.1, 1, 0.5, 0, 0});
+      }
+      DECOSCOPE_TRY(store->append(record));
+    }
+    DECOSCOPE_TRY(store->flush());
+    seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  }
+  std::error_code error;
+  for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path + suffix, error);
+  return json{{"suite", "store"}, {"nodes", kSteps * kNodes}, {"seconds", seconds}, {"nodes_per_second", kSteps * kNodes / seconds}};
+}
+
+Result<int> benchCommand(const Context& context, const BenchOptions& options) {
+  json document;
+  if (options.suite == "store") {
+    DECOSCOPE_ASSIGN(document, benchStore());
+  } else {
+    DECOSCOPE_ASSIGN(const auto roles, options.model.byRole());
+    if (!roles.contains("target")) return fail(ErrorCode::usage, "this suite needs a model", "--model");
+    Engine engine(recordInMemory());
+    DECOSCOPE_TRY(engine.loadModel("target", roles.at("target"), options.model.loadOptions(), context.stop));
+    DECOSCOPE_ASSIGN(document, options.suite == "decode" ? benchDecode(context, options, engine) : benchRecord(context, options, engine));
+  }
+  if (context.json) printJson(document);
+  else std::cout << document.dump(2) << '\n';
+  return 0;
+}
+
+// A table model and every causal method on it: greedy identity, and a clean audit.
+Result<int> selftestCommand(const Context& context) {
+  const char* table = R"({"vocab":["a","b","c","d"],"eos":3,"order":1,"default":[0.4,0.3,0.2,0.1],"rows":{"0":[0.1,0.6,0.2,0.1],"1":[0.5,0.1,0.3,0.1],"2":[0.2,0.3,0.4,0.1]}})";
+  json checks = json::array();
+  bool clean = true;
+  std::vector<TokenId> plain;
+  for (const MethodInfo* method : MethodRegistry::instance().methods()) {
+    if (method->family == "diffusion" || std::find(method->needs.begin(), method->needs.end(), "early exit") != method->needs.end()) continue;
+    Engine engine(recordInMemory());
+    for (const char* role : {"target", "drafter"}) {
+      DECOSCOPE_ASSIGN(Table parsed, parseTable(table, "selftest"));
+      TableModelParts parts = makeTableModel(std::move(parsed), "table:selftest", "selftest");
+      engine.adoptModel(role, "selftest", {std::move(parts.model), std::move(parts.tokenizer)});
+    }
+    RunRequest request;
+    request.method = method->name;
+    request.promptText = "abcab";
+    request.maxNewTokens = 24;
+    DECOSCOPE_TRY(engine.startRun(request));
+    while (!engine.ended()) DECOSCOPE_TRY(engine.step(context.stop));
+    DECOSCOPE_ASSIGN(const AuditReport audit, auditRun(*engine.recording().source, engine.current().id));
+    const std::vector<TokenId> ids(engine.text().begin() + static_cast<std::ptrdiff_t>(engine.promptLength()), engine.text().end());
+    if (method->name == "sampling") plain = ids;
+    const bool ok = ids == plain && audit.failed.empty() && audit.checked > 0;
+    clean &= ok;
+    checks.push_back({{"name", "greedy identity and audit of " + method->name}, {"ok", ok}, {"checked", audit.checked}});
+    if (!context.json) std::cout << (ok ? "ok    " : "FAIL  ") << checks.back()["name"].get<std::string>() << '\n';
+  }
+  if (context.json) printJson({{"checks", checks}, {"ok", clean}});
+  return clean ? 0 : 1;
+}
+
+}  // namespace
+
+void addBenchCommands(CLI::App& app) {
+  auto options = std::make_shared<BenchOptions>();
+  auto* bench = app.add_subcommand("bench", "Figures of speed, as medians with spread");
+  options->model.add(bench, false);
+  bench->add_option("SUITE,--suite", options->suite, "decode, record or store")->check(CLI::IsMember({"decode", "record", "store"}));
+  bench->add_option("--tokens", options->tokens, "Tokens a run")->check(CLI::PositiveNumber);
+  bench->add_option("--repetitions", options->repetitions, "Runs")->check(CLI::PositiveNumber);
+  onRun(bench, [options](const Context& context) { return benchCommand(context, *options); });
+  onRun(app.add_subcommand("selftest", "Check each part, without a network or a model"), selftestCommand);
+}
+
+}  // namespace decoscope::cli

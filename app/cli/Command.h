@@ -1,0 +1,66 @@
+// What the commands of decoscope-cli share: results, errors, exit codes, progress.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/Status.h"
+#include "core/base/Stop.h"
+#include "core/model/ModelLoader.h"
+
+namespace decoscope::cli {
+
+using nlohmann::json;
+
+// 0 done, 1 a check failed, 2 wrong usage, 3 bad input, 4 the run failed, 130 interrupted.
+int exitCodeOf(const Error& error);
+
+// Set by the front end before a command runs.
+struct Context {
+  StopToken stop;       // Ctrl-C
+  bool json = false;    // the one document on stdout
+};
+
+// A command's work; its value is the exit code.
+using Action = std::function<Result<int>(const Context&)>;
+
+// Adds `--json` to a command and registers what it does.
+void onRun(CLI::App* command, Action action);
+// What the parsed command line asked for.
+struct Chosen {
+  Action action;
+  bool json = false;
+};
+std::optional<Chosen>& chosen();
+
+void printJson(const json& document);           // one line, round-trip precision, ill-formed text replaced
+void printError(const Error& error, bool asJson);
+bool onTerminal();                              // whether stderr is one
+void drawProgress(double fraction, const std::string& phase);
+void clearProgress();
+
+// `--model`, `--dtype`, `--device`, `--threads`.
+struct ModelOptions {
+  std::vector<std::string> models;   // "PATH" or "role=PATH"
+  std::string dtype = "auto", device = "auto";
+  int threads = 0;
+
+  void add(CLI::App* command, bool required);
+  LoadOptions loadOptions() const;
+  // By role; "target" for a plain PATH. Error usage for a role given twice.
+  Result<std::map<std::string, std::string>> byRole() const;
+};
+
+Result<std::string> readFile(const std::string& path);
+
+void addModelCommands(CLI::App& app);
+void addTokenizerCommands(CLI::App& app);
+void addRunCommands(CLI::App& app);
+void addSessionCommands(CLI::App& app);
+void addBenchCommands(CLI::App& app);
+
+}  // namespace decoscope::cli
