@@ -1,0 +1,250 @@
+// Runs, forks and audits over a session file.
+#include <QTemporaryDir>
+#include <QTest>
+#include <fstream>
+#include <sqlite3.h>
+
+#include "core/session/Audit.h"
+#include "tests/decode/Tables.h"
+
+using namespace decoscope;
+
+namespace {
+
+// A model whose logits are not numbers from some forward on.
+class BrokenModel final : public Model {
+ public:
+  BrokenModel(std::unique_ptr<Model> inner, int good) : inner_(std::move(inner)), good_(good) {}
+  const ModelInfo& info() const override { return inner_->info(); }
+  Capabilities capabilities() const override { return inner_->capabilities(); }
+  int cached() const override { return inner_->cached(); }
+  std::int64_t memoryBytes() const override { return inner_->memoryBytes(); }
+  Status retain(int prefix, std::span<const std::int32_t> slots) override { return inner_->retain(prefix, slots); }
+  Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) override {
+    auto output = inner_->forward(request, stop);
+    if (output && output->logits && --good_ < 0) output->logits = std::make_unique<NotNumbers>(output->logits->rows());
+    return output;
+  }
+
+ private:
+  class NotNumbers final : public Logits {
+   public:
+    explicit NotNumbers(int rows) : rows_(rows) {}
+    int rows() const override { return rows_; }
+    int vocabularySize() const override { return 4; }
+    std::span<const float> row(int) const override { return values_; }
+
+   private:
+    int rows_;
+    std::vector<float> values_ = std::vector<float>(4, std::numeric_limits<float>::quiet_NaN());
+  };
+  std::unique_ptr<Model> inner_;
+  int good_;
+};
+
+bool sameEvents(const StepRecord& a, const StepRecord& b) {
+  if (a.events.size() != b.events.size()) return false;
+  const auto same = [](double x, double y) { return x == y || (std::isnan(x) && std::isnan(y)); };
+  for (std::size_t i = 0; i < a.events.size(); ++i) {
+    if (a.events[i].index() != b.events[i].index()) return false;
+    if (const auto* v = std::get_if<VerdictFact>(&a.events[i])) {
+      const auto& w = std::get<VerdictFact>(b.events[i]);
+      if (v->node != w.node || v->verdict != w.verdict || !same(v->p, w.p) || !same(v->q, w.q) || !same(v->u, w.u) || !same(v->threshold, w.threshold) || !same(v->pRaw, w.pRaw)) return false;
+    }
+    if (const auto* v = std::get_if<DrawFact>(&a.events[i])) {
+      const auto& w = std::get<DrawFact>(b.events[i]);
+      if (v->token != w.token || !same(v->u, w.u) || !same(v->low, w.low) || !same(v->high, w.high) || !same(v->probability, w.probability)) return false;
+    }
+    if (const auto* v = std::get_if<DistributionFact>(&a.events[i])) {
+      const auto& w = std::get<DistributionFact>(b.events[i]);
+      if (v->tokens != w.tokens || v->probabilities != w.probabilities || !same(v->entropy, w.entropy)) return false;
+    }
+    if (const auto* v = std::get_if<CommitFact>(&a.events[i]))
+      if (v->token != std::get<CommitFact>(b.events[i]).token || v->position != std::get<CommitFact>(b.events[i]).position) return false;
+    if (const auto* v = std::get_if<ProposeFact>(&a.events[i]))
+      if (v->token != std::get<ProposeFact>(b.events[i]).token || v->parent != std::get<ProposeFact>(b.events[i]).parent) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+class TestSession : public QObject {
+  Q_OBJECT
+  QTemporaryDir folder_;
+  std::string path(const char* name) { return folder_.filePath(name).toStdString(); }
+
+  static RunRequest requestFor(const std::string& method) {
+    RunRequest request;
+    request.method = method;
+    request.assignments = {"temperature=1"};
+    request.promptTokens = {0, 1, 2, 0, 1, 2};
+    request.maxNewTokens = 40;
+    request.seed = 11;
+    request.stopAtEnd = false;
+    return request;
+  }
+  static void load(Engine& engine) {
+    test::adopt(engine, "target", test::kTarget);
+    test::adopt(engine, "drafter", test::kDrafter);
+  }
+
+ private Q_SLOTS:
+  void forkWithNothingChangedRepeatsEverything_data() {
+    QTest::addColumn<QString>("method");
+    for (const MethodInfo* method : MethodRegistry::instance().methods())
+      if (method->family != "diffusion" && method->name != "self-draft") QTest::newRow(method->name.c_str()) << QString::fromStdString(method->name);
+  }
+  void forkWithNothingChangedRepeatsEverything() {
+    QFETCH(QString, method);
+    const std::string file = path(qPrintable("fork-" + method));
+    const auto recording = recordInFile(file, OpenMode::create);
+    QVERIFY(recording.has_value());
+    RunId first;
+    {
+      Engine engine(*recording);
+      load(engine);
+      first = *engine.startRun(requestFor(method.toStdString()));
+      QVERIFY(test::finishRun(engine).has_value());
+    }
+    const StepIndex end = recording->source->extent(first).second;
+    for (const StepIndex at : {StepIndex{0}, end / 2, end - 1}) {
+      Engine engine(*recording);
+      load(engine);
+      ForkRequest request;
+      request.run = first;
+      request.step = at;
+      const auto fork = engine.fork(request, StopToken());
+      QVERIFY2(fork.has_value(), fork ? "" : fork.error().text().c_str());
+      QVERIFY(test::finishRun(engine).has_value());
+      QCOMPARE(recording->source->extent(*fork).second, end);
+      for (StepIndex step = at; step < end; ++step)
+        QVERIFY2(sameEvents(**recording->source->step(first, step), **recording->source->step(*fork, step)), qPrintable(QString("step %1 of the fork at %2").arg(step).arg(at)));
+    }
+    for (const RunInfo& run : recording->source->runs()) {
+      const auto report = auditRun(*recording->source, run.id);
+      QVERIFY(report.has_value());
+      QVERIFY2(report->failed.empty(), report->failed.empty() ? "" : report->failed.front().what.c_str());
+      QVERIFY(report->checked > 0);
+    }
+  }
+  void forcedTokensAndOtherMethods() {
+    Engine engine(recordInMemory());
+    load(engine);
+    const RunId first = *engine.startRun(requestFor("sampling"));
+    QVERIFY(test::finishRun(engine).has_value());
+    const auto plain = test::generated(engine);
+    ForkRequest request;
+    request.run = first;
+    request.step = 5;
+    request.force = plain[5] == 0 ? 1 : 0;
+    request.method = "lookup";
+    const RunId fork = *engine.fork(request, StopToken());
+    QVERIFY(test::finishRun(engine).has_value());
+    const auto text = test::generated(engine);
+    QVERIFY(std::equal(plain.begin(), plain.begin() + 5, text.begin()));
+    QCOMPARE(text[5], *request.force);
+    QCOMPARE(text.size(), std::size_t{40});
+    const auto whole = textOf(*engine.recording().source, fork);
+    QCOMPARE((*whole)[6 + 5].provenance, Provenance::forced);
+    // A fork of the fork, at one of its ancestor's steps.
+    request = {};
+    request.run = fork;
+    request.step = 2;
+    const RunId again = *engine.fork(request, StopToken());
+    QCOMPARE(engine.recording().source->run(again)->parent, first);
+    QVERIFY(test::finishRun(engine).has_value());
+    QCOMPARE(test::generated(engine), plain);
+  }
+  void anEditedVerdictIsFound() {
+    const std::string file = path("edited.decoscope");
+    RunId run;
+    {
+      const auto recording = recordInFile(file, OpenMode::create);
+      Engine engine(*recording);
+      load(engine);
+      run = *engine.startRun(requestFor("chain"));
+      QVERIFY(test::finishRun(engine).has_value());
+    }
+    for (const char* edit : {"UPDATE verdict SET verdict='rejected' WHERE rowid=(SELECT min(rowid) FROM verdict WHERE verdict='accepted')", "UPDATE verdict SET p=p*0.5 WHERE rowid=1",
+                             "UPDATE draw SET u=u+0.001 WHERE rowid=1", "UPDATE committed SET token=(token+1)%4 WHERE rowid=2"}) {
+      const std::string copy = file + ".copy";
+      std::remove(copy.c_str());
+      std::ifstream source(file, std::ios::binary);
+      std::ofstream(copy, std::ios::binary) << source.rdbuf();
+      {
+        const auto clean = SessionStore::open(copy, OpenMode::readOnly);
+        QVERIFY(auditRun(**clean, run)->failed.empty());
+      }
+      sqlite3* database = nullptr;
+      QCOMPARE(sqlite3_open(copy.c_str(), &database), SQLITE_OK);
+      QCOMPARE(sqlite3_exec(database, edit, nullptr, nullptr, nullptr), SQLITE_OK);
+      QCOMPARE(sqlite3_changes(database), 1);
+      sqlite3_close(database);
+      const auto store = SessionStore::open(copy, OpenMode::readOnly);
+      QVERIFY(store.has_value());
+      QVERIFY2(!auditRun(**store, run)->failed.empty(), edit);
+    }
+  }
+  void badRunsAreRefused() {
+    Engine engine(recordInMemory());
+    load(engine);
+    RunRequest request = requestFor("sampling");
+    request.promptTokens.clear();
+    QCOMPARE(engine.startRun(request).error().code, ErrorCode::badInput);
+    request = requestFor("sampling");
+    request.promptTokens = {0, 99};
+    QCOMPARE(engine.startRun(request).error().code, ErrorCode::badInput);
+    request = requestFor("no-such-method");
+    QCOMPARE(engine.startRun(request).error().code, ErrorCode::usage);
+    request = requestFor("sampling");
+    request.assignments = {"temperature=hot"};
+    QCOMPARE(engine.startRun(request).error().code, ErrorCode::usage);
+    request = requestFor("self-draft");
+    QCOMPARE(engine.startRun(request).error().code, ErrorCode::unsupported);
+    QVERIFY(engine.recording().source->runs().empty());
+  }
+  void stopStringsAndLimits() {
+    Engine engine(recordInMemory());
+    load(engine);
+    RunRequest request = requestFor("token-recycling");
+    request.stopStrings = {"bc"};
+    QVERIFY(engine.startRun(request).has_value());
+    QVERIFY(test::finishRun(engine).has_value());
+    QCOMPARE(engine.current().stopReason, std::string(kStopString));
+    const std::string text = engine.tokenizer()->decode(test::generated(engine));
+    QVERIFY(text.ends_with("bc"));
+    QCOMPARE(text.find("bc"), text.size() - 2);
+  }
+  void brokenLogitsFailTheRunButKeepIt() {
+    Engine engine(recordInMemory());
+    auto parts = makeTableModel(*parseTable(test::kTarget, "t"), "table:t", "t");
+    engine.adoptModel("target", "broken", {std::make_unique<BrokenModel>(std::move(parts.model), 3), std::move(parts.tokenizer)});
+    const RunId run = *engine.startRun(requestFor("sampling"));
+    Status status;
+    while (status && !engine.ended()) {
+      const auto step = engine.step(StopToken());
+      if (!step) status = tl::unexpected(step.error());
+    }
+    QVERIFY(!status);
+    QCOMPARE(status.error().code, ErrorCode::failed);
+    QCOMPARE(engine.recording().source->run(run)->state, RunState::failed);
+    QCOMPARE(engine.recording().source->extent(run).second, StepIndex{4});  // three good steps and the failed one
+    QVERIFY((*engine.recording().source->step(run, 3))->failed);
+    QCOMPARE(test::generated(engine).size(), std::size_t{3});
+  }
+  void aRequestedStopRecordsNothing() {
+    Engine engine(recordInMemory());
+    load(engine);
+    const RunId run = *engine.startRun(requestFor("sampling"));
+    QVERIFY(engine.step(StopToken()).has_value());
+    StopSource source;
+    source.request_stop();
+    QCOMPARE(engine.step(source.get_token()).error().code, ErrorCode::cancelled);
+    QCOMPARE(engine.recording().source->extent(run).second, StepIndex{1});
+    QVERIFY(engine.step(StopToken()).has_value());
+  }
+};
+
+QTEST_GUILESS_MAIN(TestSession)
+#include "TestSession.moc"

@@ -1,0 +1,125 @@
+#include <QDir>
+#include <QTemporaryDir>
+#include <QTest>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <sstream>
+
+#include "core/model/ModelLoader.h"
+#include "core/tokenizer/Chat.h"
+#include "core/tokenizer/Tokenizer.h"
+
+using namespace decoscope;
+
+namespace {
+
+const std::string kFixtures = DECOSCOPE_FIXTURES;
+
+std::string content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream out;
+  out << file.rdbuf();
+  return out.str();
+}
+
+bool hasFixtures() { return QDir(QString::fromStdString(kFixtures)).exists(); }
+
+}  // namespace
+
+class TestTokenizer : public QObject {
+  Q_OBJECT
+ private Q_SLOTS:
+  void matchesReferenceIds_data() {
+    QTest::addColumn<QString>("model");
+    QTest::addColumn<QString>("cases");
+    const QString root = QString::fromStdString(kFixtures) + "/tokenizers/";
+    for (const char* name : {"gpt-2", "llama-bpe", "qwen2"})
+      QTest::newRow(name) << root + "gguf-vocab/ggml-vocab-" + name + ".gguf" << root + "gguf-vocab/ggml-vocab-" + name + ".gguf";
+    QTest::newRow("gpt2 tokenizer.json") << root + "gpt2" << root + "gguf-vocab/ggml-vocab-gpt-2.gguf";
+    QTest::newRow("llama3 tokenizer.json") << root + "llama3" << root + "gguf-vocab/ggml-vocab-llama-bpe.gguf";
+    QTest::newRow("qwen3 tokenizer.json") << root + "qwen3" << root + "gguf-vocab/ggml-vocab-qwen2.gguf";
+  }
+  void matchesReferenceIds() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    QFETCH(QString, model);
+    QFETCH(QString, cases);
+    const auto tokenizer = loadModelTokenizer(model.toStdString());
+    QVERIFY2(tokenizer.has_value(), tokenizer ? "" : tokenizer.error().text().c_str());
+    const std::string texts = content(cases.toStdString() + ".inp"), separator = "\n__ggml_vocab_test__\n";
+    std::istringstream expected(content(cases.toStdString() + ".out"));
+    std::size_t at = 0;
+    int compared = 0;
+    for (std::string line; std::getline(expected, line); ++compared) {
+      const auto end = texts.find(separator, at);
+      const std::string text = texts.substr(at, end == std::string::npos ? std::string::npos : end - at);
+      at = end == std::string::npos ? texts.size() : end + separator.size();
+      std::vector<TokenId> ids;
+      std::istringstream numbers(line);
+      for (TokenId id; numbers >> id;) ids.push_back(id);
+      const auto encoded = (*tokenizer)->encode(text);
+      QVERIFY(encoded.has_value());
+      QVERIFY2(*encoded == ids, text.c_str());
+      QCOMPARE((*tokenizer)->decode(*encoded), text);
+    }
+    QVERIFY(compared > 20);
+  }
+  void anyBytesComeBack() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    const auto tokenizer = loadModelTokenizer(kFixtures + "/tokenizers/gpt2");
+    QVERIFY(tokenizer.has_value());
+    std::mt19937 random(1);
+    for (int round = 0; round < 200; ++round) {
+      std::string bytes;
+      for (int i = 0; i < 50; ++i) bytes += static_cast<char>(random() % 256);
+      const auto ids = (*tokenizer)->encode(bytes);
+      QVERIFY(ids.has_value());
+      std::string back;
+      for (const TokenId id : *ids) back += (*tokenizer)->bytesOf(id);
+      QCOMPARE(back, bytes);
+    }
+  }
+  void longWordsAreNotQuadratic() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    const auto tokenizer = loadModelTokenizer(kFixtures + "/tokenizers/gpt2");
+    const auto ids = (*tokenizer)->encode(std::string(300'000, 'a'));
+    QVERIFY(ids.has_value() && !ids->empty());
+  }
+  void streamsWholeCharacters() {
+    Utf8Stream stream;
+    QCOMPARE(stream.push("a\xE2"), std::string("a"));
+    QCOMPARE(stream.push("\x82"), std::string());
+    QCOMPARE(stream.push("\xAC!"), std::string("€!"));
+    QCOMPARE(stream.push("\xFFx\xF0\x9F"), std::string("\uFFFDx"));
+    QCOMPARE(stream.finish(), std::string("\uFFFD"));
+  }
+  void smolLmPromptsAndChats() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    const auto tokenizer = loadModelTokenizer("SmolLM2-135M-Instruct");
+    if (!tokenizer) QSKIP("SmolLM2 is not in the model cache");
+    const auto golden = nlohmann::json::parse(content(kFixtures + "/real/smollm2/golden.json"));
+    int chats = 0;
+    for (const auto& test : golden["cases"]) {
+      std::string text = test["text"];
+      const bool chat = test["kind"] == "chat";
+      if (chat) {
+        const auto rendered = renderChat(**tokenizer, {{"user", test["prompt"]}});
+        QVERIFY2(rendered.has_value(), rendered ? "" : rendered.error().text().c_str());
+        QCOMPARE(*rendered, text);
+        ++chats;
+      }
+      const auto ids = (*tokenizer)->encode(text, {.addSpecial = false, .parseSpecial = chat});
+      QCOMPARE(*ids, test["prompt_ids"].get<std::vector<TokenId>>());
+    }
+    QCOMPARE(chats, 3);
+  }
+  void missingTokenizerIsNamed() {
+    QTemporaryDir folder;
+    const auto result = loadTokenizer(folder.path().toStdString());
+    QVERIFY(!result);
+    QVERIFY(result.error().where.find("tokenizer.json") != std::string::npos);
+  }
+};
+
+QTEST_GUILESS_MAIN(TestTokenizer)
+#include "TestTokenizer.moc"

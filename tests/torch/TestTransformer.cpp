@@ -1,0 +1,325 @@
+// The libtorch backend against reference data, and the promises of its kernels.
+#include <QDir>
+#include <QTest>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/model/ModelLoader.h"
+#include "core/model/torch/kernels/Kernels.h"
+#include "core/model/weights/WeightFile.h"
+#include "core/session/Engine.h"
+
+using namespace decoscope;
+
+namespace {
+
+const std::string kFixtures = DECOSCOPE_FIXTURES;
+bool hasFixtures() { return QDir(QString::fromStdString(kFixtures)).exists(); }
+
+std::vector<float> values(const WeightFile& file, const std::string& name) {
+  const WeightTensor* tensor = file.find(name);
+  std::vector<float> result(tensor ? static_cast<std::size_t>(tensor->elements()) : 0);
+  if (tensor) (void)dequantise(*tensor, 0, result);
+  return result;
+}
+
+double deviation(const std::vector<float>& v) {
+  double mean = 0, sum = 0;
+  for (const float x : v) mean += x / static_cast<double>(v.size());
+  for (const float x : v) sum += (x - mean) * (x - mean);
+  return std::sqrt(sum / static_cast<double>(v.size()));
+}
+
+double largestDifference(const std::vector<float>& a, std::span<const float> b) {
+  if (a.size() != b.size()) return INFINITY;
+  double largest = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(static_cast<double>(a[i]) - b[i]));
+  return largest;
+}
+
+LoadOptions withType(const std::string& dtype, const std::string& device = "cpu") {
+  LoadOptions options;
+  options.dtype = dtype;
+  options.device = device;
+  return options;
+}
+
+std::vector<float> rowOf(const ForwardOutput& output, int row) {
+  const auto span = output.logits->row(row);
+  return {span.begin(), span.end()};
+}
+
+std::vector<TokenId> greedy(Model& model, std::vector<TokenId> prompt, int count) {
+  std::vector<TokenId> ids;
+  ForwardRequest request;
+  request.tokens = std::move(prompt);
+  for (int i = 0; i < count; ++i) {
+    request.logitRows = {static_cast<std::int32_t>(request.tokens.size()) - 1};
+    const auto output = model.forward(request, StopToken());
+    if (!output) return ids;
+    ids.push_back(*output->logits->argmax(0));
+    request.tokens = {ids.back()};
+  }
+  return ids;
+}
+
+}  // namespace
+
+class TestTransformer : public QObject {
+  Q_OBJECT
+  Result<LoadedModel> smol(const std::string& dtype) { return loadModel("SmolLM2-135M-Instruct", withType(dtype), StopToken()); }
+
+ private Q_SLOTS:
+  void conforms_data() {
+    QTest::addColumn<QString>("folder");
+    QTest::addColumn<QString>("device");
+    for (const char* folder : {"llama-gqa-untied", "llama-bias-headdim", "llama3-rope-scaled"})
+      for (const char* device : {"cpu", "cpu-reference"}) QTest::addRow("%s %s", folder, device) << folder << device;
+  }
+  void conforms() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    QFETCH(QString, folder);
+    QFETCH(QString, device);
+    const std::string path = kFixtures + "/hf/" + folder.toStdString();
+    auto loaded = loadModel(path, withType("f32", device.toStdString()), StopToken());
+    QVERIFY2(loaded.has_value(), loaded ? "" : loaded.error().text().c_str());
+    const auto reference = openWeights(path + "/reference.safetensors");
+    QVERIFY(reference.has_value());
+    const WeightTensor* ids = (*reference)->find("input_ids");
+    ForwardRequest request;
+    for (std::int64_t i = 0; i < ids->elements(); ++i) {
+      std::int64_t id;
+      std::memcpy(&id, ids->data.data() + i * 8, 8);
+      request.tokens.push_back(static_cast<TokenId>(id));
+      request.logitRows.push_back(static_cast<std::int32_t>(i));
+    }
+    const int layers = loaded->model->info().layers;
+    for (int layer = 0; layer <= layers; ++layer) request.taps.push_back({TapSite::residual, layer});
+    for (int layer = 0; layer < layers; ++layer) request.taps.push_back({TapSite::attentionWeights, layer});
+    const auto output = loaded->model->forward(request, StopToken());
+    QVERIFY2(output.has_value(), output ? "" : output.error().text().c_str());
+    const std::vector<float> logits = values(**reference, "logits");
+    std::vector<float> ours;
+    for (int row = 0; row < output->logits->rows(); ++row) {
+      const auto one = rowOf(*output, row);
+      ours.insert(ours.end(), one.begin(), one.end());
+    }
+    QVERIFY(largestDifference(logits, ours) <= 1e-3 * deviation(logits));
+    for (const TapValue& tap : output->taps) {
+      const bool residual = tap.tap.site == TapSite::residual;
+      const auto wanted = values(**reference, (residual ? "hidden_states." : "attentions.") + std::to_string(tap.tap.layer));
+      QVERIFY2(largestDifference(wanted, tap.values) <= 1e-3 * std::max(deviation(wanted), 1e-3), qPrintable(QString("%1 of layer %2").arg(residual ? "residual" : "attention").arg(tap.tap.layer)));
+    }
+    std::ifstream file(path + "/reference.json");
+    const auto document = nlohmann::json::parse(file);
+    for (const auto& [key, value] : document.items())
+      if (key.find("greedy") != std::string::npos && value.is_array() && value.size() == 48) {
+        QVERIFY(loaded->model->retain(0, {}).has_value());
+        QCOMPARE(greedy(*loaded->model, request.tokens, 48), value.get<std::vector<TokenId>>());
+      }
+  }
+  void treesEqualChainsToTheLastBit() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    const std::string path = kFixtures + "/hf/llama-gqa-untied";
+    // A tree forward equals the chains that it stands for, bit for bit; so does one step after another.
+    for (const char* dtype : {"f32", "bf16"}) {
+      auto loaded = loadModel(path, withType(dtype), StopToken());
+      QVERIFY(loaded.has_value());
+      Model& model = *loaded->model;
+      const std::vector<TokenId> prompt = {5, 9, 100, 33, 7};
+      ForwardRequest request;
+      request.tokens = prompt;
+      QVERIFY(model.forward(request, StopToken()).has_value());
+      ForwardRequest tree;
+      tree.tokens = {10, 11, 12, 13, 14, 15};
+      tree.parents = {-1, 0, 0, 1, 1, 2};  // the worked example of the method sheet
+      tree.logitRows = {0, 1, 2, 3, 4, 5};
+      const auto whole = model.forward(tree, StopToken());
+      QVERIFY(whole.has_value());
+      std::vector<std::vector<float>> rows;
+      for (int i = 0; i < 6; ++i) rows.push_back(rowOf(*whole, i));
+      // Keep the path 0, 2, 5 and go on from there.
+      QVERIFY(model.retain(5, std::vector<std::int32_t>{5, 7, 10}).has_value());
+      QCOMPARE(model.cached(), 8);
+      ForwardRequest next;
+      next.tokens = {77};
+      next.logitRows = {0};
+      const auto after = rowOf(*model.forward(next, StopToken()), 0);
+      const std::vector<std::vector<TokenId>> paths = {{10}, {10, 11}, {10, 12}, {10, 11, 13}, {10, 11, 14}, {10, 12, 15}};
+      for (std::size_t i = 0; i < paths.size(); ++i) {
+        QVERIFY(model.retain(0, {}).has_value());
+        std::vector<TokenId> text = prompt;
+        text.insert(text.end(), paths[i].begin(), paths[i].end());
+        std::vector<float> last;
+        for (const TokenId token : text) {
+          next.tokens = {token};
+          last = rowOf(*model.forward(next, StopToken()), 0);
+        }
+        QVERIFY2(last == rows[i], qPrintable(QString("%1, node %2").arg(dtype).arg(i)));
+        if (i == 5) {
+          next.tokens = {77};
+          QVERIFY(rowOf(*model.forward(next, StopToken()), 0) == after);
+        }
+      }
+    }
+  }
+  void futureTokensDoNotMatterForCausalModels() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    auto loaded = loadModel(kFixtures + "/hf/llama-gqa-untied", withType("f32"), StopToken());
+    ForwardRequest request;
+    request.tokens = {5, 9, 100};
+    request.logitRows = {0, 1};
+    const auto first = rowOf(*loaded->model->forward(request, StopToken()), 1);
+    QVERIFY(loaded->model->retain(0, {}).has_value());
+    request.tokens[2] = 101;
+    QVERIFY(rowOf(*loaded->model->forward(request, StopToken()), 1) == first);
+  }
+  void badRequestsAreRefusedAndHarmless() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    auto loaded = loadModel(kFixtures + "/hf/llama-gqa-untied", withType("f32"), StopToken());
+    Model& model = *loaded->model;
+    ForwardRequest request;
+    QVERIFY(!model.forward(request, StopToken()));
+    request.tokens = {100000};
+    QCOMPARE(model.forward(request, StopToken()).error().code, ErrorCode::badInput);
+    request.tokens.assign(257, 1);
+    QCOMPARE(model.forward(request, StopToken()).error().code, ErrorCode::badInput);
+    request.tokens = {1, 2};
+    StopSource stop;
+    stop.request_stop();
+    QCOMPARE(model.forward(request, stop.get_token()).error().code, ErrorCode::cancelled);
+    QCOMPARE(model.cached(), 0);
+    request.parents = {-1, 1};
+    QVERIFY(!model.forward(request, StopToken()));
+    QVERIFY(!model.retain(5, {}));
+  }
+  void earlyExitIsTheLensOfThatLayer() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    auto loaded = loadModel(kFixtures + "/hf/llama-gqa-untied", withType("f32"), StopToken());
+    ForwardRequest request;
+    request.tokens = {5, 9, 100};
+    request.logitRows = {2};
+    request.lastLayer = loaded->model->info().layers;
+    const auto exit = rowOf(*loaded->model->forward(request, StopToken()), 0);
+    QVERIFY(loaded->model->retain(0, {}).has_value());
+    request.lastLayer = -1;
+    QVERIFY(rowOf(*loaded->model->forward(request, StopToken()), 0) == exit);
+    QVERIFY(loaded->model->retain(0, {}).has_value());
+    request.lastLayer = 1;
+    QVERIFY(rowOf(*loaded->model->forward(request, StopToken()), 0) != exit);
+  }
+  void lladaDecodesStepByStep_data() {
+    QTest::addColumn<QString>("name");
+    QTest::addColumn<int>("steps");
+    QTest::addColumn<int>("length");
+    QTest::addColumn<int>("block");
+    QTest::newRow("one block") << "steps16_gen32_block32" << 16 << 32 << 32;
+    QTest::newRow("four blocks") << "steps32_gen32_block8" << 32 << 32 << 8;
+    QTest::newRow("uneven quota") << "steps12_gen40_block20" << 12 << 40 << 20;
+  }
+  void lladaDecodesStepByStep() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    QFETCH(QString, name);
+    QFETCH(int, steps);
+    QFETCH(int, length);
+    QFETCH(int, block);
+    std::ifstream file(kFixtures + "/hf/llada-layout/reference.json");
+    const auto document = nlohmann::json::parse(file);
+    const auto& wanted = document["low_confidence_greedy"][name.toStdString()];
+    Engine engine(recordInMemory());
+    QVERIFY(engine.loadModel("target", kFixtures + "/hf/llada-layout", withType("f32"), StopToken()).has_value());
+    RunRequest request;
+    request.method = "llada";
+    request.promptTokens = document["prompt_ids"].get<std::vector<TokenId>>();
+    request.maxNewTokens = length;
+    request.assignments = {"steps=" + std::to_string(steps), "block_length=" + std::to_string(block)};
+    const RunId run = *engine.startRun(request);
+    std::size_t index = 0;
+    while (!engine.ended()) {
+      const auto step = engine.step(StopToken());
+      QVERIFY2(step.has_value(), step ? "" : step.error().text().c_str());
+      std::vector<int> positions;
+      std::vector<TokenId> tokens;
+      std::vector<double> confidence;
+      for (const Event& event : (*step)->events)
+        if (const auto* cell = std::get_if<CellFact>(&event); cell && cell->state == CellState::committed) {
+          positions.push_back(cell->position);
+          tokens.push_back(cell->token);
+          confidence.push_back(cell->confidence);
+        }
+      const auto& reference = wanted["trajectory"][index++];
+      QCOMPARE(positions, reference["positions"].get<std::vector<int>>());
+      QCOMPARE(tokens, reference["tokens"].get<std::vector<TokenId>>());
+      for (std::size_t i = 0; i < confidence.size(); ++i) QVERIFY(std::abs(confidence[i] - reference["confidence"][i].get<double>()) < 1e-4);
+    }
+    QCOMPARE(engine.text(), wanted["ids"].get<std::vector<TokenId>>());
+    QCOMPARE(textOf(*engine.recording().source, run)->size(), wanted["ids"].size());
+  }
+  void smolLmGolden() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    Engine engine(recordInMemory());
+    if (!engine.loadModel("target", "SmolLM2-135M-Instruct", withType("f32"), StopToken())) QSKIP("SmolLM2 is not in the model cache");
+    std::ifstream file(kFixtures + "/real/smollm2/golden.json");
+    const auto golden = nlohmann::json::parse(file);
+    for (const auto& test : golden["cases"])
+      for (const auto& [method, set] : std::vector<std::pair<std::string, std::vector<std::string>>>{
+               {"sampling", {}}, {"token-recycling", {}}, {"token-recycling", {"adaptive=false", "tree_nodes=16"}}, {"lookup", {}}, {"chain", {"drafter=self", "gamma=2"}}}) {
+        RunRequest request;
+        request.method = method;
+        request.assignments = set;
+        request.promptTokens = test["prompt_ids"].get<std::vector<TokenId>>();
+        request.maxNewTokens = 64;
+        request.stopAtEnd = false;
+        request.recordLevel = "none";
+        QVERIFY(engine.startRun(request).has_value());
+        while (!engine.ended()) QVERIFY(engine.step(StopToken()).has_value());
+        const std::vector<TokenId> ids(engine.text().begin() + static_cast<std::ptrdiff_t>(engine.promptLength()), engine.text().end());
+        QVERIFY2(ids == test["greedy_ids"].get<std::vector<TokenId>>(), method.c_str());
+      }
+  }
+  // Each kernel against a plain loop.
+  void kernelsAgreeWithTheirTwins() {
+    for (const bool half : {false, true})
+      for (const std::size_t rows : {1u, 2u, 3u, 8u, 13u}) {
+        constexpr std::size_t kOutputs = 53, kInputs = 37;
+        kernels::PackedMatrix packed;
+        packed.resize(kOutputs, kInputs, half);
+        std::vector<float> weights(kOutputs * kInputs), x(rows * kInputs), out(rows * kOutputs);
+        for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = std::sin(static_cast<float>(i));
+        for (std::size_t i = 0; i < x.size(); ++i) x[i] = std::cos(static_cast<float>(3 * i));
+        for (std::size_t o = 0; o < kOutputs; ++o) packed.setRow(o, weights.data() + o * kInputs);
+        std::vector<std::uint16_t> rounded(rows * (kInputs + 1));
+        kernels::roundToBfloat16(x.data(), rows, kInputs, rounded.data());
+        kernels::multiply(packed, x.data(), rounded.data(), rows, out.data(), kOutputs, 0, packed.groups());
+        for (std::size_t r = 0; r < rows; ++r)
+          for (std::size_t o = 0; o < kOutputs; ++o) {
+            double sum = 0;
+            for (std::size_t k = 0; k < kInputs; ++k) {
+              const float a = x[r * kInputs + k], b = weights[o * kInputs + k];
+              sum += half ? static_cast<double>(kernels::fromBfloat16(kernels::toBfloat16(a))) * kernels::fromBfloat16(kernels::toBfloat16(b)) : static_cast<double>(a) * b;
+            }
+            QVERIFY(std::abs(sum - out[r * kOutputs + o]) < 1e-4);
+          }
+      }
+    std::vector<float> row(1000);
+    for (std::size_t i = 0; i < row.size(); ++i) row[i] = 10 * std::sin(static_cast<float>(i * i));
+    double sum = 0, top = -INFINITY;
+    for (const float v : row) top = std::max<double>(top, v);
+    for (const float v : row) sum += std::exp(v - top);
+    const kernels::Summary summary = kernels::summarise(row.data(), row.size());
+    QVERIFY(std::abs(summary.sum / sum - 1) < 1e-5);
+    std::vector<TokenId> best, order(row.size());
+    kernels::largest(row.data(), row.size(), 32, best);
+    for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<TokenId>(i);
+    std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) { return row[static_cast<std::size_t>(a)] > row[static_cast<std::size_t>(b)]; });
+    order.resize(32);
+    QCOMPARE(best, order);
+    row[500] = NAN;
+    QVERIFY(std::isnan(kernels::summarise(row.data(), row.size()).sum));
+  }
+};
+
+QTEST_GUILESS_MAIN(TestTransformer)
+#include "TestTransformer.moc"

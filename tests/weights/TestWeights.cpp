@@ -1,0 +1,151 @@
+#include <QDir>
+#include <QTemporaryDir>
+#include <QTest>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+
+#include "core/model/weights/WeightFile.h"
+
+using namespace decoscope;
+
+namespace {
+
+void put(std::string& out, std::uint64_t value, int bytes) {
+  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
+}
+void putText(std::string& out, const std::string& text) {
+  put(out, text.size(), 8);
+  out += text;
+}
+
+// A small GGUF with one text, one array and one tensor of four floats.
+std::string smallGguf() {
+  std::string f = "GGUF";
+  put(f, 3, 4);
+  put(f, 1, 8);
+  put(f, 2, 8);
+  putText(f, "general.architecture");
+  put(f, 8, 4);
+  putText(f, "llama");
+  putText(f, "numbers");
+  put(f, 9, 4);
+  put(f, 5, 4);
+  put(f, 3, 8);
+  for (const int n : {1, 2, 3}) put(f, static_cast<std::uint64_t>(n), 4);
+  putText(f, "t");
+  put(f, 2, 4);
+  put(f, 2, 8);
+  put(f, 2, 8);
+  put(f, 0, 4);
+  put(f, 0, 8);
+  f.resize((f.size() + 31) / 32 * 32, '\0');
+  for (const float value : {1.0f, -2.0f, 0.5f, 4.0f}) f.append(reinterpret_cast<const char*>(&value), 4);
+  return f;
+}
+
+std::string safetensors(const std::string& header, std::size_t dataBytes) {
+  std::string f;
+  put(f, header.size(), 8);
+  return f + header + std::string(dataBytes, '\1');
+}
+
+}  // namespace
+
+class TestWeights : public QObject {
+  Q_OBJECT
+  QTemporaryDir folder_;
+  std::string write(const std::string& name, const std::string& bytes) {
+    const std::string path = folder_.filePath(QString::fromStdString(name)).toStdString();
+    std::ofstream(path, std::ios::binary) << bytes;
+    return path;
+  }
+
+ private Q_SLOTS:
+  void readsGguf() {
+    const auto file = openWeights(write("good.gguf", smallGguf()));
+    QVERIFY2(file.has_value(), file ? "" : file.error().text().c_str());
+    QCOMPARE((*file)->text("general.architecture"), std::string("llama"));
+    const WeightTensor* tensor = (*file)->find("t");
+    QVERIFY(tensor);
+    QCOMPARE(tensor->shape, (std::vector<std::int64_t>{2, 2}));
+    float values[4];
+    QVERIFY(dequantise(*tensor, 0, values).has_value());
+    QCOMPARE(values[1], -2.0f);
+  }
+  void everyTruncationIsRefused() {
+    const std::string whole = smallGguf();
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+      const auto file = openWeights(write("cut.gguf", whole.substr(0, size)));
+      QVERIFY2(!file, qPrintable(QString::number(size)));
+      QVERIFY(!file.error().message.empty() && !file.error().where.empty());
+    }
+  }
+  void absurdCountsAreRefused() {
+    for (const std::size_t offset : {std::size_t{8}, std::size_t{16}, std::size_t{24}}) {
+      std::string f = smallGguf();
+      const std::uint64_t huge = 1ull << 63;
+      std::memcpy(f.data() + offset, &huge, 8);
+      const auto file = openWeights(write("huge.gguf", f));
+      QVERIFY(!file);
+      QCOMPARE(file.error().code, ErrorCode::badInput);
+    }
+  }
+  void flippedBytesNeverCrash() {
+    const std::string whole = smallGguf();
+    for (std::size_t at = 0; at < whole.size(); ++at)
+      for (const int mask : {0x01, 0x80, 0xFF}) {
+        std::string f = whole;
+        f[at] = static_cast<char>(f[at] ^ mask);
+        const auto file = openWeights(write("flip.gguf", f));
+        if (!file) QVERIFY(!file.error().message.empty());
+      }
+  }
+  void badSafetensorsAreRefused_data() {
+    QTest::addColumn<QString>("header");
+    QTest::addColumn<int>("bytes");
+    const char* good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
+    QTest::newRow("too little data") << good << 7;
+    QTest::newRow("too much data") << good << 9;
+    QTest::newRow("overlap") << R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})" << 12;
+    QTest::newRow("hole") << R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})" << 8;
+    QTest::newRow("wrong size") << R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})" << 8;
+    QTest::newRow("overflow") << R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})" << 8;
+    QTest::newRow("twice") << R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})" << 4;
+    QTest::newRow("not JSON") << "{" << 0;
+    QTest::newRow("negative") << R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})" << 4;
+  }
+  void badSafetensorsAreRefused() {
+    QFETCH(QString, header);
+    QFETCH(int, bytes);
+    const auto file = openWeights(write("bad.safetensors", safetensors(header.toStdString(), static_cast<std::size_t>(bytes))));
+    QVERIFY(!file);
+    QCOMPARE(file.error().code, ErrorCode::badInput);
+  }
+  void hugeSafetensorsHeaderIsRefused() {
+    std::string f;
+    put(f, 1ull << 63, 8);
+    QVERIFY(!openWeights(write("huge.safetensors", f + "{}")));
+  }
+  void blocksDecodeToTheLastBit() {
+    const QString quant = QStringLiteral(DECOSCOPE_FIXTURES "/quant/");
+    if (!QDir(quant).exists()) QSKIP("the reference data is not there");
+    const auto file = openWeights((quant + "all-types.gguf").toStdString()), expected = openWeights((quant + "all-types-dequantised.safetensors").toStdString());
+    QVERIFY(file && expected);
+    int compared = 0;
+    for (const WeightTensor& tensor : (*file)->tensors()) {
+      if (tensor.type == ElementType::other) continue;
+      const WeightTensor* reference = (*expected)->find(tensor.name);
+      QVERIFY2(reference, tensor.name.c_str());
+      std::vector<float> values(static_cast<std::size_t>(tensor.elements())), wanted(values.size());
+      QVERIFY(dequantise(tensor, 0, values).has_value());
+      QVERIFY(dequantise(*reference, 0, wanted).has_value());
+      QVERIFY2(std::memcmp(values.data(), wanted.data(), values.size() * 4) == 0, tensor.typeName.c_str());
+      ++compared;
+    }
+    QVERIFY(compared >= 6);
+  }
+};
+
+QTEST_GUILESS_MAIN(TestWeights)
+#include "TestWeights.moc"
