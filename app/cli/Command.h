@@ -61,6 +61,7 @@ void addModelCommands(CLI::App& app);
 void addTokenizerCommands(CLI::App& app);
 void addRunCommands(CLI::App& app);
 void addSessionCommands(CLI::App& app);
+void addRenderCommand(CLI::App& app);
 void addBenchCommands(CLI::App& app);
 
 }  // namespace decoscope::cli

@@ -56,6 +56,7 @@ int main(int count, char** arguments) {
   addTokenizerCommands(app);
   addRunCommands(app);
   addSessionCommands(app);
+  addRenderCommand(app);
   addBenchCommands(app);
   try {
     app.parse(count, arguments);
