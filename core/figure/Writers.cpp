@@ -119,8 +119,8 @@ class Painter {
     }
   }
   void drawLabel(const FigureLabel& label) {
-    // Fallbacks keep any token legible; Pango picks them glyph by glyph.
-    PangoFontDescription* font = pango_font_description_from_string(label.face == TextFace::token ? "JetBrains Mono, DejaVu Sans Mono, Noto Sans CJK SC, Noto Emoji" : "Inter, DejaVu Sans, Noto Sans CJK SC, Noto Emoji");
+    // Pango adds fallbacks glyph by glyph, so that any token is legible.
+    PangoFontDescription* font = pango_font_description_from_string(label.face == TextFace::token ? "JetBrains Mono, DejaVu Sans Mono" : "Inter, DejaVu Sans");
     if (label.face == TextFace::heading) pango_font_description_set_weight(font, PANGO_WEIGHT_SEMIBOLD);
     pango_font_description_set_absolute_size(font, label.size * PANGO_SCALE);
     pango_layout_set_font_description(layout_, font);
