@@ -47,6 +47,7 @@ struct FigureLine {
   Tone tone = Tone::neutral;
   float width = 1.2f;
   bool dashed = false;
+  bool above = false;         // drawn over the boxes instead of under them
 };
 enum class TextFace : std::uint8_t { interface, token, small, heading };
 enum class TextAlign : std::uint8_t { left, centre, right };

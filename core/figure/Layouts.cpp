@@ -382,7 +382,7 @@ Figure layoutRounds(const std::vector<StepPointer>& steps, float height) {
     x += kBar + kGap;
   }
   // Straight pieces: four points would be read as one curve.
-  for (std::size_t i = 1; i < trend.points.size(); ++i) figure.lines.push_back({{trend.points[i - 1], trend.points[i]}, trend.tone, trend.width, false});
+  for (std::size_t i = 1; i < trend.points.size(); ++i) figure.lines.push_back({{trend.points[i - 1], trend.points[i]}, trend.tone, trend.width, false, true});
   figure.bounds = {0, 0, std::max(x + kMargin, 480.0f), base + 24};
   figure.title = "Rounds";
   figure.description = std::to_string(steps.size()) + " rounds; the longest took " + exact(longest) + " ms";

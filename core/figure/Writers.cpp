@@ -81,8 +81,11 @@ class Painter {
   void draw(const Figure& figure) {
     setColour(cairo_, theme_.background);
     cairo_paint(cairo_);
-    for (const FigureLine& line : figure.lines) drawLine(line);
+    for (const FigureLine& line : figure.lines)
+      if (!line.above) drawLine(line);
     for (const FigureBox& box : figure.boxes) drawBox(box);
+    for (const FigureLine& line : figure.lines)
+      if (line.above) drawLine(line);
     for (const FigureLabel& label : figure.labels) drawLabel(label);
   }
 
@@ -274,8 +277,9 @@ Result<std::string> figureToTikz(const Figure& figure, const FigureOptions& opti
   std::string tex = "% " + figure.title + "\n% " + options.provenance + "\n\\documentclass[border=2pt]{standalone}\n\\usepackage[utf8]{inputenc}\n\\usepackage[T1]{fontenc}\n\\usepackage{amssymb}\n\\usepackage{tikz}\n\\begin{document}\n";
   std::snprintf(number, sizeof number, "%.5f", scale);
   tex += std::string("\\begin{tikzpicture}[x=") + number + "pt,y=" + number + "pt]\n";
+  const auto drawLines = [&](bool above) {
   for (const FigureLine& line : figure.lines) {
-    if (line.points.size() < 2) continue;
+    if (line.points.size() < 2 || line.above != above) continue;
     std::snprintf(number, sizeof number, "line width=%.2fpt", line.width * scale);
     tex += "\\draw[color=" + texColour(theme.style(line.tone).edge) + "," + number + (line.dashed ? ",dashed" : "") + "] " + point(line.points[0].x, line.points[0].y);
     if (line.points.size() == 4) tex += " .. controls " + point(line.points[1].x, line.points[1].y) + " and " + point(line.points[2].x, line.points[2].y) + " .. " + point(line.points[3].x, line.points[3].y);
@@ -283,6 +287,8 @@ Result<std::string> figureToTikz(const Figure& figure, const FigureOptions& opti
       for (std::size_t i = 1; i < line.points.size(); ++i) tex += " -- " + point(line.points[i].x, line.points[i].y);
     tex += ";\n";
   }
+  };
+  drawLines(false);
   for (const FigureBox& box : figure.boxes) {
     const BoxPaint paint = paintOf(box, theme);
     if (!paint.filled && !paint.outlined) continue;
@@ -290,6 +296,7 @@ Result<std::string> figureToTikz(const Figure& figure, const FigureOptions& opti
     tex += std::string("\\path[") + number + (paint.filled ? ",fill=" + texColour(paint.fill) : "") + (paint.filled && paint.fill.a < 255 ? ",fill opacity=0.47" : "") + (paint.outlined ? ",draw=" + texColour(paint.edge) : "") +
            (paint.outlined && theme.style(box.tone).dashed ? ",dashed" : "") + "] " + point(box.rect.x, box.rect.y) + " rectangle " + point(box.rect.x + box.rect.width, box.rect.y + box.rect.height) + ";\n";
   }
+  drawLines(true);
   for (const FigureLabel& label : figure.labels) {
     std::string text = label.text;
     if (label.maximumWidth > 0) {
