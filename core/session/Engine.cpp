@@ -61,6 +61,14 @@ Result<Recording> recordInFile(const std::string& path, OpenMode mode, NoticeFun
   return Recording{store, store, store};
 }
 
+void Engine::moveTo(Recording recording) {
+  recording_ = std::move(recording);
+  decoder_.reset();
+  info_ = {};
+  nextStep_ = 0;
+  environment_.stopReason.clear();
+}
+
 Status Engine::loadModel(const std::string& role, const std::string& name, const LoadOptions& options, const StopToken& stop) {
   const auto present = slots_.find(role);
   if (present != slots_.end() && present->second->name == name && present->second->options.dtype == options.dtype &&

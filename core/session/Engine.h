@@ -31,6 +31,8 @@ class Engine {
   explicit Engine(Recording recording) : recording_(std::move(recording)) {}
 
   const Recording& recording() const { return recording_; }
+  // Records into another session from now on. Models stay; there is no current run.
+  void moveTo(Recording recording);
 
   // Loads a model for a role (or keeps the one that is there, if it is the same). Ends the current line.
   Status loadModel(const std::string& role, const std::string& name, const LoadOptions& options, const StopToken& stop);
