@@ -11,11 +11,6 @@ using nlohmann::json;
 
 json real(double value) { return std::isfinite(value) ? json(value) : json(nullptr); }
 
-const char* purposeName(DrawPurpose purpose) {
-  static constexpr const char* kNames[] = {"sample", "propose", "verdict", "residual", "bonus", "order", "gumbel"};
-  return kNames[static_cast<std::size_t>(purpose)];
-}
-
 class EventWriter {
  public:
   explicit EventWriter(const TokenNames* names) : names_(names) {}
@@ -41,7 +36,7 @@ class EventWriter {
             {"p_raw", real(e.pRaw)}, {"p_rank", e.pRank}, {"stage", e.stage}};
   }
   json operator()(const DrawFact& e) const {
-    json object = {{"node", e.node}, {"purpose", purposeName(e.purpose)}, {"token", e.token}, {"u", real(e.u)}, {"low", real(e.low)}, {"high", real(e.high)}, {"probability", real(e.probability)}, {"stage", e.stage}};
+    json object = {{"node", e.node}, {"purpose", name(e.purpose)}, {"token", e.token}, {"u", real(e.u)}, {"low", real(e.low)}, {"high", real(e.high)}, {"probability", real(e.probability)}, {"stage", e.stage}};
     addText(object, e.token);
     return object;
   }

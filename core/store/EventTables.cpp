@@ -10,11 +10,6 @@ namespace {
 
 using nlohmann::json;
 
-const char* purposeName(DrawPurpose purpose) {
-  static constexpr const char* kNames[] = {"sample", "propose", "verdict", "residual", "bonus", "order", "gumbel"};
-  return kNames[static_cast<std::size_t>(purpose)];
-}
-
 // The value of an enumeration from its name; a name that a hand has changed to something unknown is an error, not a guess.
 template <typename Enum, typename Name>
 Result<Enum> parseName(const std::string& text, int count, Name nameOf, const char* column) {
@@ -114,7 +109,7 @@ Status StepWriter::write(const StepRecord& record) {
     else if (const auto* e = std::get_if<ProposeFact>(&event)) begin(node_) << e->node << e->parent << e->token << e->q << e->rank << e->depth << e->owner;
     else if (const auto* e = std::get_if<VerdictFact>(&event))
       begin(verdict_) << e->node << name(e->verdict) << name(e->rule) << e->p << e->q << e->u << e->threshold << e->pRaw << e->pRank << e->stage;
-    else if (const auto* e = std::get_if<DrawFact>(&event)) begin(draw_) << e->node << purposeName(e->purpose) << e->token << e->u << e->low << e->high << e->probability << e->stage;
+    else if (const auto* e = std::get_if<DrawFact>(&event)) begin(draw_) << e->node << name(e->purpose) << e->token << e->u << e->low << e->high << e->probability << e->stage;
     else if (const auto* e = std::get_if<CommitFact>(&event)) begin(committed_) << e->position << e->token << name(e->provenance) << e->node;
     else if (const auto* e = std::get_if<CellFact>(&event)) begin(cell_) << e->position << e->block << e->token << e->confidence << e->entropy << name(e->state);
     else if (const auto* e = std::get_if<RollbackFact>(&event)) (begin(fact_) << "rollback" << e->role << e->dropped).null().null();
@@ -197,7 +192,7 @@ Result<StepPointer> StepReader::read(RunId run, StepIndex index) {
   DECOSCOPE_TRY(each(draw_, [&](Statement& s) -> Status {
     DrawFact fact;
     fact.node = i32(s, 1);
-    DECOSCOPE_ASSIGN(fact.purpose, parseName<DrawPurpose>(s.text(2), 7, purposeName, "draw.purpose"));
+    DECOSCOPE_ASSIGN(fact.purpose, parseName<DrawPurpose>(s.text(2), 7, kNameOf, "draw.purpose"));
     fact.token = i32(s, 3), fact.u = s.real(4), fact.low = s.real(5), fact.high = s.real(6), fact.probability = s.real(7), fact.stage = i32(s, 8);
     events.emplace_back(s.integer(0), fact);
     return {};

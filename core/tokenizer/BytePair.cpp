@@ -11,8 +11,8 @@
 #include <queue>
 #include <unordered_map>
 
+#include "core/base/Utf8.h"
 #include "core/tokenizer/Tokenizer.h"
-#include "core/tokenizer/Utf8.h"
 
 namespace decoscope {
 

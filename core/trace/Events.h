@@ -37,6 +37,7 @@ const char* name(VerificationRule value);  // "greedy", "R1", …
 const char* name(CellState value);
 const char* name(ForwardPhase value);
 const char* name(DistributionKind value);
+const char* name(DrawPurpose value);         // "sample", "residual", …
 
 // One forward of a model.
 struct ForwardFact {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "core/base/Utf8.h"
+
 namespace decoscope {
 
 const char* name(RunState state) {
@@ -41,6 +43,11 @@ const char* name(DistributionKind value) {
   return kNames[static_cast<std::size_t>(value)];
 }
 
+const char* name(DrawPurpose value) {
+  static constexpr const char* kNames[] = {"sample", "propose", "verdict", "residual", "bonus", "order", "gumbel"};
+  return kNames[static_cast<std::size_t>(value)];
+}
+
 const char* eventName(const Event& event) {
   static constexpr const char* kNames[] = {"forward",  "distribution", "propose", "verdict", "draw", "commit",
                                            "rollback", "cell",         "switch",  "score",   "note"};
@@ -48,46 +55,22 @@ const char* eventName(const Event& event) {
   return kNames[event.index()];
 }
 
-namespace {
-
-// Length of the well-formed UTF-8 sequence at the start of `bytes`, 0 if there is none.
-std::size_t sequenceLength(std::string_view bytes) {
-  const auto byte = [&](std::size_t i) { return i < bytes.size() ? static_cast<unsigned char>(bytes[i]) : 0u; };
-  const auto continues = [&](std::size_t i) { return (byte(i) & 0xC0) == 0x80; };
-  const unsigned lead = byte(0);
-  if (lead < 0x80) return bytes.empty() ? 0 : 1;
-  if (lead >= 0xC2 && lead <= 0xDF) return continues(1) ? 2 : 0;
-  if (lead >= 0xE0 && lead <= 0xEF) {
-    if (lead == 0xE0 && byte(1) < 0xA0) return 0;
-    if (lead == 0xED && byte(1) > 0x9F) return 0;
-    return continues(1) && continues(2) ? 3 : 0;
-  }
-  if (lead >= 0xF0 && lead <= 0xF4) {
-    if (lead == 0xF0 && byte(1) < 0x90) return 0;
-    if (lead == 0xF4 && byte(1) > 0x8F) return 0;
-    return continues(1) && continues(2) && continues(3) ? 4 : 0;
-  }
-  return 0;
-}
-
-}  // namespace
-
 std::string visibleToken(std::string_view bytes) {
   std::string out;
   for (std::size_t at = 0; at < bytes.size();) {
     const auto byte = static_cast<unsigned char>(bytes[at]);
-    const std::size_t length = sequenceLength(bytes.substr(at));
+    const Utf8Step step = utf8Step(bytes.substr(at));
     if (byte == ' ') out += "·";
     else if (byte == '\n') out += "⏎";
     else if (byte == '\t') out += "⇥";
-    else if (length == 0 || byte < 0x20 || byte == 0x7F) {
+    else if (!step.valid || byte < 0x20 || byte == 0x7F) {
       char escape[8];
       std::snprintf(escape, sizeof escape, "\\x%02X", byte);
       out += escape;
     } else {
-      out += bytes.substr(at, length);
+      out += bytes.substr(at, step.length);
     }
-    at += std::max<std::size_t>(length, 1);
+    at += step.valid ? step.length : 1;
   }
   return out;
 }
