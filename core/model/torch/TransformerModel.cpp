@@ -6,10 +6,12 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
+#include <mutex>
 #include <numeric>
 
 #include "core/model/torch/Architecture.h"
 #include "core/model/torch/kernels/Kernels.h"
+#include "core/model/torch/kernels/Workers.h"
 
 namespace decoscope {
 
@@ -28,6 +30,9 @@ std::string shapeText(const std::vector<std::int64_t>& shape) {
   return text + "]";
 }
 
+// Rows that one thread does alone before another is asked to help.
+constexpr std::int64_t kRowGrain = 8, kGateGrain = 2;
+
 // A linear layer: packed for the kernels, or a tensor for any device.
 struct Linear {
   kernels::PackedMatrix packed;
@@ -43,7 +48,8 @@ struct Block {
 
 class TransformerLogits final : public Logits {
  public:
-  TransformerLogits(Tensor rows, bool onCpu) : rows_(std::move(rows)), host_(onCpu ? rows_ : Tensor()) {}
+  TransformerLogits(Tensor rows, bool onCpu, std::shared_ptr<kernels::Workers> workers)
+      : rows_(std::move(rows)), host_(onCpu ? rows_ : Tensor()), workers_(std::move(workers)) {}
   int rows() const override { return static_cast<int>(rows_.size(0)); }
   int vocabularySize() const override { return static_cast<int>(rows_.size(1)); }
   std::span<const float> row(int index) const override {
@@ -75,7 +81,7 @@ class TransformerLogits final : public Logits {
   Result<std::vector<RowSummary>> summaries(int k) const override {
     if (rows() > 0) row(0);  // one copy from the device before the threads start
     std::vector<Result<RowSummary>> results(static_cast<std::size_t>(rows()));
-    at::parallel_for(0, rows(), 1, [&](std::int64_t begin, std::int64_t end) {
+    workers_->forPieces(rows(), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) results[static_cast<std::size_t>(i)] = summary(static_cast<int>(i), k);
     });
     std::vector<RowSummary> out;
@@ -94,6 +100,7 @@ class TransformerLogits final : public Logits {
   }
   Tensor rows_;
   mutable Tensor host_;
+  std::shared_ptr<kernels::Workers> workers_;
 };
 
 // What each row of a forward may see, built once and used by every layer.
@@ -111,8 +118,8 @@ struct Visible {
 
 class TransformerModel final : public Model {
  public:
-  TransformerModel(Architecture architecture, ModelInfo info, at::Device device, bool useKernels, at::ScalarType type)
-      : config_(architecture.config), names_(architecture.names), info_(std::move(info)), device_(device), useKernels_(useKernels), type_(type) {}
+  TransformerModel(Architecture architecture, ModelInfo info, at::Device device, bool useKernels, at::ScalarType type, int threads)
+      : config_(architecture.config), names_(architecture.names), info_(std::move(info)), device_(device), useKernels_(useKernels), type_(type), workers_(std::make_shared<kernels::Workers>(threads)) {}
 
   const ModelInfo& info() const override { return info_; }
   Capabilities capabilities() const override {
@@ -156,6 +163,7 @@ class TransformerModel final : public Model {
   void reserveWorkspace(std::int64_t rows);
   Status embed(const std::vector<TokenId>& tokens, Tensor& x) const;
   void linear(const Linear& layer, const Tensor& x, Tensor& out);
+  void accumulate(const Tensor& y, Tensor& x) const;
   void norm(const Tensor& x, const Tensor& weight, Tensor& out) const;
   void rotate(Tensor& queryKeyValue, const std::vector<std::int32_t>& positions) const;
   void storeKeys(Block& block, const Tensor& queryKeyValue, std::int64_t base) const;
@@ -170,6 +178,7 @@ class TransformerModel final : public Model {
   at::Device device_;
   bool useKernels_;
   at::ScalarType type_;
+  std::shared_ptr<kernels::Workers> workers_;
   std::shared_ptr<const WeightFile> file_;  // embedding rows are read from the map
   const WeightTensor* embedding_ = nullptr;
   Tensor embeddingTable_;                   // generic devices
@@ -203,9 +212,10 @@ Result<Tensor> TransformerModel::loadVector(const WeightFile& weights, const std
 }
 
 Status TransformerModel::loadRows(const Part& part, std::int64_t inputs, const std::function<void(std::int64_t, const float*)>& take) const {
-  std::vector<Status> failures(1);
+  Status failure;
+  std::mutex failureMutex;
   const std::int64_t half = config_.headSize / 2;
-  at::parallel_for(0, (part.rows + 15) / 16, 4, [&](std::int64_t begin, std::int64_t end) {
+  workers_->forPieces((part.rows + 15) / 16, 4, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> row(static_cast<std::size_t>(inputs));
     for (std::int64_t r = begin * 16; r < std::min(end * 16, part.rows); ++r) {
       std::int64_t source = r;
@@ -214,13 +224,14 @@ Status TransformerModel::loadRows(const Part& part, std::int64_t inputs, const s
         source = head * config_.headSize + within % half * 2 + within / half;
       }
       if (Status status = dequantise(*part.tensor, source * inputs, row); !status) {
-        failures[0] = status;
+        const std::lock_guard lock(failureMutex);
+        failure = status;
         return;
       }
       take(r, row.data());
     }
   });
-  return failures[0];
+  return failure;
 }
 
 Result<Linear> TransformerModel::loadLinear(const WeightFile& weights, const std::vector<Part>& parts, std::int64_t inputs) const {
@@ -386,9 +397,11 @@ Visible TransformerModel::visibleOf(const ForwardRequest& request) const {
   if (!useKernels_) {
     Tensor mask = at::full({count, visible.total}, visible.full ? 0.0 : -INFINITY, at::kFloat);
     if (!visible.full)
-      for (std::int64_t row = 0; row < count; ++row)
+      for (std::int64_t row = 0; row < count; ++row) {
+        float* values = mask.data_ptr<float>() + row * visible.total;
         for (std::size_t i = 0; i < visible.count(row); ++i)
-          mask[row][visible.chain ? static_cast<std::int64_t>(i) : visible.slots[static_cast<std::size_t>(row)][i]] = 0;
+          values[visible.chain ? static_cast<std::int64_t>(i) : visible.slots[static_cast<std::size_t>(row)][i]] = 0;
+      }
     visible.mask = mask.to(device_);
   }
   return visible;
@@ -396,13 +409,14 @@ Visible TransformerModel::visibleOf(const ForwardRequest& request) const {
 
 void TransformerModel::reserveCache(std::int64_t slots) {
   if (slots <= capacity_) return;
-  capacity_ = std::min<std::int64_t>(config_.context, std::max<std::int64_t>(slots, std::max<std::int64_t>(512, capacity_ * 2)));
+  const auto capacity = std::min<std::int64_t>(config_.context, std::max<std::int64_t>(slots, std::max<std::int64_t>(512, capacity_ * 2)));
   for (Block& block : blocks_)
     for (Tensor* cache : {&block.keys, &block.values}) {
-      Tensor grown = at::empty({capacity_, keyWidth()}, floats());
+      Tensor grown = at::empty({capacity, keyWidth()}, floats());
       if (cached_ > 0) grown.narrow(0, 0, cached_).copy_(cache->narrow(0, 0, cached_));
       *cache = grown;
     }
+  capacity_ = capacity;  // last: should memory run out half way, the next call starts again
 }
 
 void TransformerModel::reserveWorkspace(std::int64_t rows) {
@@ -442,14 +456,29 @@ void TransformerModel::linear(const Linear& layer, const Tensor& x, Tensor& out)
   const auto rows = static_cast<std::size_t>(x.size(0)), inputs = layer.packed.inputs;
   if (layer.packed.halfPrecision) {
     rounded_.resize(std::max(rounded_.size(), rows * ((inputs + 1) / 2 * 2)));
-    kernels::roundToBfloat16(x.const_data_ptr<float>(), rows, inputs, rounded_.data());
+    const std::size_t padded = (inputs + 1) / 2 * 2;
+    const float* source = x.const_data_ptr<float>();
+    workers_->forPieces(static_cast<std::int64_t>(rows), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+      const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(end - begin);
+      kernels::roundToBfloat16(source + first * inputs, count, inputs, rounded_.data() + first * padded);
+    });
   }
   float* result = out.data_ptr<float>();
   const auto outputs = static_cast<std::size_t>(layer.outputs);
-  at::parallel_for(0, static_cast<std::int64_t>(layer.packed.groups()), 8, [&](std::int64_t begin, std::int64_t end) {
+  workers_->forPieces(static_cast<std::int64_t>(layer.packed.groups()), 4, [&](std::int64_t begin, std::int64_t end) {
     kernels::multiply(layer.packed, x.const_data_ptr<float>(), rounded_.data(), rows, result, outputs, static_cast<std::size_t>(begin), static_cast<std::size_t>(end));
   });
-  if (layer.bias.defined()) out.add_(layer.bias);
+  if (layer.bias.defined())
+    for (std::size_t row = 0; row < rows; ++row) kernels::add(layer.bias.const_data_ptr<float>(), outputs, result + row * outputs);
+}
+
+// x += y, rows alike. libtorch's own threads must stay out of the kernels' path: two pools on the same cores wait for each other.
+void TransformerModel::accumulate(const Tensor& y, Tensor& x) const {
+  if (!useKernels_) {
+    x.add_(y);
+    return;
+  }
+  kernels::add(y.const_data_ptr<float>(), static_cast<std::size_t>(x.numel()), x.data_ptr<float>());
 }
 
 void TransformerModel::norm(const Tensor& x, const Tensor& weight, Tensor& out) const {
@@ -457,8 +486,13 @@ void TransformerModel::norm(const Tensor& x, const Tensor& weight, Tensor& out) 
     out.copy_(x * at::rsqrt(x.pow(2).mean(-1, true) + config_.normEpsilon) * weight);
     return;
   }
-  for (std::int64_t row = 0; row < x.size(0); ++row)
-    kernels::rmsNorm(x.const_data_ptr<float>() + row * x.size(1), weight.const_data_ptr<float>(), config_.normEpsilon, static_cast<std::size_t>(x.size(1)), out.data_ptr<float>() + row * x.size(1));
+  const float* source = x.const_data_ptr<float>();
+  const float* factors = weight.const_data_ptr<float>();
+  float* result = out.data_ptr<float>();
+  const std::int64_t width = x.size(1);
+  workers_->forPieces(x.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) kernels::rmsNorm(source + row * width, factors, config_.normEpsilon, static_cast<std::size_t>(width), result + row * width);
+  });
 }
 
 // Half-split rotation of queries and keys in place.
@@ -473,19 +507,16 @@ void TransformerModel::rotate(Tensor& queryKeyValue, const std::vector<std::int3
     view.select(2, 1).copy_(b * cosine + a * sine);
     return;
   }
-  for (std::size_t row = 0; row < positions.size(); ++row) {
-    float* base = queryKeyValue.data_ptr<float>() + static_cast<std::int64_t>(row) * queryKeyValue.size(1);
-    const float* cosine = cosine_.const_data_ptr<float>() + positions[row] * half;
-    const float* sine = sine_.const_data_ptr<float>() + positions[row] * half;
-    for (std::int64_t head = 0; head < heads; ++head) {
-      float* values = base + head * config_.headSize;
-      for (std::int64_t i = 0; i < half; ++i) {
-        const float a = values[i], b = values[i + half];
-        values[i] = a * cosine[i] - b * sine[i];
-        values[i + half] = b * cosine[i] + a * sine[i];
-      }
+  float* first = queryKeyValue.data_ptr<float>();
+  const float* cosines = cosine_.const_data_ptr<float>();
+  const float* sines = sine_.const_data_ptr<float>();
+  const std::int64_t stride = queryKeyValue.size(1);
+  workers_->forPieces(static_cast<std::int64_t>(positions.size()), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const std::int64_t at = positions[static_cast<std::size_t>(row)] * half;
+      for (std::int64_t head = 0; head < heads; ++head) kernels::rotate(first + row * stride + head * config_.headSize, cosines + at, sines + at, static_cast<std::size_t>(half));
     }
-  }
+  });
 }
 
 void TransformerModel::storeKeys(Block& block, const Tensor& queryKeyValue, std::int64_t base) const {
@@ -520,7 +551,7 @@ void TransformerModel::attend(const Block& block, const Tensor& queryKeyValue, c
     out.copy_(at::matmul(probabilities, perHead(block.values)).transpose(0, 1).reshape({rows, queryWidth()}));
     return;
   }
-  at::parallel_for(0, rows * config_.heads, 4, [&](std::int64_t begin, std::int64_t end) {
+  workers_->forPieces(rows * config_.heads, 2, [&](std::int64_t begin, std::int64_t end) {
     std::vector<float> scratch(static_cast<std::size_t>(visible.total)), probabilities(weights ? scratch.size() : 0);
     for (std::int64_t item = begin; item < end; ++item) {
       const std::int64_t row = item / config_.heads, head = item % config_.heads, keyHead = head / group;
@@ -543,7 +574,7 @@ void TransformerModel::gate(const Tensor& gateUp, Tensor& out) const {
     out.copy_(at::silu(gateUp.narrow(1, 0, m)) * gateUp.narrow(1, m, m));
     return;
   }
-  at::parallel_for(0, gateUp.size(0), 4, [&](std::int64_t begin, std::int64_t end) {
+  workers_->forPieces(gateUp.size(0), kGateGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) {
       const float* source = gateUp.const_data_ptr<float>() + row * 2 * m;
       kernels::siluProduct(source, source + m, static_cast<std::size_t>(m), out.data_ptr<float>() + row * m);
@@ -605,12 +636,12 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
       attend(block, queryKeyValue, visible, attended, watched ? &weights : nullptr);
       if (watched) tap(request, TapSite::attentionWeights, i, at::from_blob(weights.data(), {config_.heads, rows, visible.total}, at::kFloat), output.taps);
       linear(block.output, attended, projected);
-      x.add_(projected);
+      accumulate(projected, x);
       norm(x, block.mlpNorm, normed);
       linear(block.gateUp, normed, gateUp);
       gate(gateUp, gated);
       linear(block.down, gated, projected);
-      x.add_(projected);
+      accumulate(projected, x);
       intervene(request, i + 1, x);
       if (i + 1 < config_.layers) tap(request, TapSite::residual, i + 1, x, output.taps);
     }
@@ -622,14 +653,14 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
     if (!request.logitRows.empty()) {
       const auto wanted = static_cast<std::int64_t>(request.logitRows.size());
       const std::vector<std::int64_t> indices(request.logitRows.begin(), request.logitRows.end());
-      const Tensor chosen = wanted == rows ? x : x.index_select(0, at::tensor(indices).to(device_));
+      const Tensor chosen = wanted == rows ? x : wanted == 1 ? x.narrow(0, indices.front(), 1) : x.index_select(0, at::tensor(indices).to(device_));
       Tensor headInput = normed.narrow(0, 0, wanted);
       norm(chosen, finalNorm_, headInput);
       // The buffer is used again once no handle holds it.
       if (!logits_.defined() || logits_.size(0) < wanted || logits_.use_count() > 1) logits_ = at::empty({std::max<std::int64_t>(wanted, 1), config_.vocabulary}, floats());
       Tensor result = logits_.narrow(0, 0, wanted);
       linear(head_, headInput, result);
-      output.logits = std::make_unique<TransformerLogits>(result, device_.is_cpu());
+      output.logits = std::make_unique<TransformerLogits>(result, device_.is_cpu(), workers_);
     }
     if (request.visibility == Visibility::causal) cached_ += rows;
     output.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
@@ -742,7 +773,7 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     info.device = device.str();
     info.dtype = type == at::kFloat ? "f32" : "bf16";
     DECOSCOPE_ASSIGN(info.fingerprint, fileDigest(path));
-    auto model = std::make_unique<TransformerModel>(std::move(architecture), std::move(info), device, device.is_cpu() && options.device != "cpu-reference", type);
+    auto model = std::make_unique<TransformerModel>(std::move(architecture), std::move(info), device, device.is_cpu() && options.device != "cpu-reference", type, options.threads);
     DECOSCOPE_TRY(model->load(*weights, options, stop));
     model->file_ = std::move(weights);
     return std::unique_ptr<Model>(std::move(model));

@@ -132,6 +132,38 @@ void RmsNorm(const float* x, const float* weight, float epsilon, std::size_t wid
   for (; i < width; ++i) out[i] = x[i] * factor * weight[i];
 }
 
+void Add(const float* values, std::size_t size, float* out) {
+  const FloatTag d;
+  std::size_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::LoadU(d, values + i)), d, out + i);
+  for (; i < size; ++i) out[i] += values[i];
+}
+
+void Rotate(float* HWY_RESTRICT values, const float* HWY_RESTRICT cosine, const float* HWY_RESTRICT sine, std::size_t half) {
+  const FloatTag d;
+  std::size_t i = 0;
+  for (; i + kLanes <= half; i += kLanes) {
+    const auto a = hn::LoadU(d, values + i), b = hn::LoadU(d, values + half + i), c = hn::LoadU(d, cosine + i), s = hn::LoadU(d, sine + i);
+    hn::StoreU(hn::Sub(hn::Mul(a, c), hn::Mul(b, s)), d, values + i);
+    hn::StoreU(hn::Add(hn::Mul(b, c), hn::Mul(a, s)), d, values + half + i);
+  }
+  for (; i < half; ++i) {
+    const float a = values[i], b = values[half + i];
+    values[i] = a * cosine[i] - b * sine[i];
+    values[half + i] = b * cosine[i] + a * sine[i];
+  }
+}
+
+// Plain code that the compiler vectorises for each target: round to nearest even, NaN kept quiet.
+void RoundToBfloat16(const float* HWY_RESTRICT x, std::size_t size, std::uint16_t* HWY_RESTRICT out) {
+  for (std::size_t i = 0; i < size; ++i) {
+    std::uint32_t bits;
+    std::memcpy(&bits, x + i, sizeof bits);
+    const std::uint32_t rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16, quiet = bits >> 16 | 0x40;
+    out[i] = static_cast<std::uint16_t>((bits & 0x7FFFFFFF) > 0x7F800000 ? quiet : rounded);
+  }
+}
+
 void SiluProduct(const float* gate, const float* up, std::size_t width, float* out) {
   const FloatTag d;
   const auto one = hn::Set(d, 1.0f);
@@ -178,15 +210,34 @@ void Attend(const float* query, const float* keys, const float* values, std::siz
   float total = 0;
   for (std::size_t j = 0; j < count; ++j) total += scores[j];
   const float factor = 1.0f / total;
-  std::fill(out, out + headSize, 0.0f);
-  for (std::size_t j = 0; j < count; ++j) {
-    const float weight = scores[j] * factor;
-    if (weights) weights[j] = weight;
-    const float* value = values + slot(j) * stride;
-    const auto w = hn::Set(d, weight);
-    std::size_t k = 0;
-    for (; k + kLanes <= headSize; k += kLanes) hn::StoreU(hn::MulAdd(hn::LoadU(d, value + k), w, hn::LoadU(d, out + k)), d, out + k);
-    for (; k < headSize; ++k) out[k] += value[k] * weight;
+  for (std::size_t j = 0; j < count; ++j) scores[j] *= factor;
+  if (weights) std::copy(scores, scores + count, weights);
+  // Every element of `out` sums over the slots in their order, whichever way the elements are dealt out to registers.
+  std::size_t k = 0;
+  for (; k + 4 * kLanes <= headSize; k += 4 * kLanes) {
+    auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), sum2 = hn::Zero(d), sum3 = hn::Zero(d);
+    for (std::size_t j = 0; j < count; ++j) {
+      const float* value = values + slot(j) * stride + k;
+      const auto w = hn::Set(d, scores[j]);
+      sum0 = hn::MulAdd(hn::LoadU(d, value), w, sum0);
+      sum1 = hn::MulAdd(hn::LoadU(d, value + kLanes), w, sum1);
+      sum2 = hn::MulAdd(hn::LoadU(d, value + 2 * kLanes), w, sum2);
+      sum3 = hn::MulAdd(hn::LoadU(d, value + 3 * kLanes), w, sum3);
+    }
+    hn::StoreU(sum0, d, out + k);
+    hn::StoreU(sum1, d, out + k + kLanes);
+    hn::StoreU(sum2, d, out + k + 2 * kLanes);
+    hn::StoreU(sum3, d, out + k + 3 * kLanes);
+  }
+  for (; k + kLanes <= headSize; k += kLanes) {
+    auto sum = hn::Zero(d);
+    for (std::size_t j = 0; j < count; ++j) sum = hn::MulAdd(hn::LoadU(d, values + slot(j) * stride + k), hn::Set(d, scores[j]), sum);
+    hn::StoreU(sum, d, out + k);
+  }
+  for (; k < headSize; ++k) {
+    float sum = 0;
+    for (std::size_t j = 0; j < count; ++j) sum += values[slot(j) * stride + k] * scores[j];
+    out[k] = sum;
   }
 }
 
@@ -273,6 +324,9 @@ namespace decoscope::kernels {
 HWY_EXPORT(Multiply);
 HWY_EXPORT(RmsNorm);
 HWY_EXPORT(SiluProduct);
+HWY_EXPORT(Add);
+HWY_EXPORT(Rotate);
+HWY_EXPORT(RoundToBfloat16);
 HWY_EXPORT(Attend);
 HWY_EXPORT(Summarise);
 HWY_EXPORT(Largest);
@@ -314,7 +368,7 @@ void PackedMatrix::setRow(std::size_t output, const float* values) {
 void roundToBfloat16(const float* x, std::size_t rows, std::size_t inputs, std::uint16_t* out) {
   const std::size_t padded = (inputs + 1) / 2 * 2;
   for (std::size_t row = 0; row < rows; ++row) {
-    for (std::size_t k = 0; k < inputs; ++k) out[row * padded + k] = toBfloat16(x[row * inputs + k]);
+    HWY_DYNAMIC_DISPATCH(RoundToBfloat16)(x + row * inputs, inputs, out + row * padded);
     if (padded != inputs) out[row * padded + inputs] = 0;
   }
 }
@@ -331,6 +385,8 @@ void multiply(const PackedMatrix& weights, const float* x, const std::uint16_t* 
 }
 void rmsNorm(const float* x, const float* weight, float epsilon, std::size_t width, float* out) { HWY_DYNAMIC_DISPATCH(RmsNorm)(x, weight, epsilon, width, out); }
 void siluProduct(const float* gate, const float* up, std::size_t width, float* out) { HWY_DYNAMIC_DISPATCH(SiluProduct)(gate, up, width, out); }
+void add(const float* values, std::size_t size, float* out) { HWY_DYNAMIC_DISPATCH(Add)(values, size, out); }
+void rotate(float* values, const float* cosine, const float* sine, std::size_t half) { HWY_DYNAMIC_DISPATCH(Rotate)(values, cosine, sine, half); }
 void attend(const float* query, const float* keys, const float* values, std::size_t stride, std::size_t headSize, const std::int32_t* slots, std::size_t count, float scale,
             float* out, float* scratch, float* weights) {
   HWY_DYNAMIC_DISPATCH(Attend)(query, keys, values, stride, headSize, slots, count, scale, out, scratch, weights);

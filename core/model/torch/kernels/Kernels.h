@@ -47,6 +47,10 @@ void roundToBfloat16(const float* x, std::size_t rows, std::size_t inputs, std::
 void rmsNorm(const float* x, const float* weight, float epsilon, std::size_t width, float* out);
 // out[i] = silu(gate[i]) · up[i].
 void siluProduct(const float* gate, const float* up, std::size_t width, float* out);
+// Turns the pairs (values[i], values[half + i]) of one head by the angles of its position.
+void rotate(float* values, const float* cosine, const float* sine, std::size_t half);
+// out[i] += values[i].
+void add(const float* values, std::size_t size, float* out);
 
 // One query head over the given slots: out[d] = Σ_s softmax_s(q · K[s] · scale) V[s]. Keys and values of a slot stand `stride` floats
 // apart; `slots` null means 0 … count−1. `weights` (may be null) receives the probabilities; `scratch` holds count floats.
