@@ -73,6 +73,13 @@ struct Figure {
 };
 using FigurePointer = std::shared_ptr<const Figure>;
 
+// A box with an id, in few bytes: what is left of it when zoomed far out.
+struct FigureTick {
+  Rect rect;
+  float value = -1;
+  Tone tone = Tone::neutral;
+};
+
 // Uniform-grid index over a figure's boxes, lines and labels, for culling and hit-testing in time that follows
 // what is visible. Immutable; keeps the figure alive.
 class FigureIndex {
@@ -87,6 +94,8 @@ class FigureIndex {
   std::int64_t hit(Point at) const;
   // The box that stands for `id`; -1 when there is none.
   std::int64_t find(const MarkId& id) const;
+  // Every box with an id, in order.
+  const std::vector<FigureTick>& ticks() const { return ticks_; }
 
  private:
   struct Grid {
@@ -95,6 +104,7 @@ class FigureIndex {
   Grid build(const std::vector<Rect>& rects) const;
   void query(const Grid& grid, const Rect& view, std::vector<std::uint32_t>& out) const;
   FigurePointer figure_;
+  std::vector<FigureTick> ticks_;
   int columns_ = 1, rows_ = 1;
   float cellWidth_ = 1, cellHeight_ = 1;
   Grid boxes_, lines_, labels_;

@@ -41,6 +41,8 @@ FigureIndex::FigureIndex(FigurePointer figure) : figure_(std::move(figure)) {
   rects.clear();
   for (const FigureLabel& label : f.labels) rects.push_back(boundsOf(label));
   labels_ = build(rects);
+  for (const FigureBox& box : f.boxes)
+    if (box.id.kind != MarkId::Kind::none) ticks_.push_back({box.rect, box.value, box.tone});
 }
 
 namespace {

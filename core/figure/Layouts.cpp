@@ -7,6 +7,8 @@
 #include <cstdio>
 #include <map>
 
+#include "core/trace/Round.h"
+
 namespace decoscope {
 
 namespace {
@@ -55,121 +57,75 @@ void extend(Rect& bounds, const Rect& rect) {
   bounds.height = bottom - bounds.y;
 }
 
-struct TreeNode {
-  TokenId token = 0;
-  NodeId parent = kRootNode;
-  int depth = 0, rank = 0;
-  double q = kUnknown;
-  const VerdictFact* verdict = nullptr;
-  const DrawFact* draw = nullptr;  // for the token drawn at the end of the walk
-  Provenance provenance = Provenance::plain;
-  std::string owner;
-  std::vector<std::size_t> children;
-  int row = 0;
-};
-
-// One round as nodes: index 0 is the root, node i of the record at i + 1, drawn tokens after them.
+// Rows for the nodes of a round: siblings downwards, the kept child on its parent's row.
 class RoundLayout {
  public:
-  RoundLayout(const StepRecord& step, TokenId root) : step_(step) {
-    nodes_.push_back({.token = root});
-    for (const Event& event : step.events)
-      if (const auto* e = std::get_if<ProposeFact>(&event)) nodes_.push_back({.token = e->token, .parent = e->parent, .depth = e->depth, .rank = e->rank, .q = e->q, .owner = e->owner});
-    proposed_ = nodes_.size() - 1;
-    std::map<NodeId, const DrawFact*> draws;
-    for (const Event& event : step.events) {
-      if (const auto* e = std::get_if<VerdictFact>(&event); e && e->node >= 0 && static_cast<std::size_t>(e->node) < proposed_) nodes_[static_cast<std::size_t>(e->node) + 1].verdict = e;
-      if (const auto* e = std::get_if<DrawFact>(&event)) draws[e->node] = e;
-    }
-    // The last commit that no proposal gave is the token from the target.
-    NodeId end = kRootNode;
-    for (const Event& event : step.events)
-      if (const auto* e = std::get_if<CommitFact>(&event)) {
-        if (e->node >= 0) {
-          end = e->node;
-          continue;
-        }
-        TreeNode node{.token = e->token, .parent = end, .depth = (end < 0 ? 0 : nodes_[static_cast<std::size_t>(end) + 1].depth) + 1, .rank = 1 << 20};
-        node.provenance = e->provenance;
-        if (const auto draw = draws.find(end); draw != draws.end()) node.draw = draw->second;
-        nodes_.push_back(node);
-      }
-    for (std::size_t i = 1; i < nodes_.size(); ++i) {
-      const auto parent = static_cast<std::size_t>(nodes_[i].parent + 1);
-      if (parent < i) nodes_[parent].children.push_back(i);
-    }
-    for (TreeNode& node : nodes_)
-      std::stable_sort(node.children.begin(), node.children.end(), [&](std::size_t a, std::size_t b) { return order(a) < order(b); });
+  RoundLayout(const StepRecord& step, TokenId root) : step_(step), round_(roundOf(step, root)), row_(round_.nodes.size(), 0) {
+    for (RoundNode& node : round_.nodes)
+      std::stable_sort(node.children.begin(), node.children.end(), [&](std::int32_t a, std::int32_t b) { return order(a) < order(b); });
     place(0, 0);
   }
 
   int rows() const { return rows_; }
-  int depth() const {
-    int deepest = 0;
-    for (const TreeNode& node : nodes_) deepest = std::max(deepest, node.depth);
-    return deepest;
-  }
+  int depth() const { return round_.depth; }
 
   void draw(Figure& figure, Point origin, const TokenLabel& label) const {
-    for (std::size_t i = 1; i < nodes_.size(); ++i) drawEdge(figure, origin, nodes_[static_cast<std::size_t>(nodes_[i].parent + 1)], nodes_[i]);
-    for (std::size_t i = 0; i < nodes_.size(); ++i) drawNode(figure, origin, i, label);
+    for (std::int32_t i = 1; i < count(); ++i)
+      if (node(i).parent >= 0 && node(i).parent < i) drawEdge(figure, origin, node(i).parent, i);
+    for (std::int32_t i = 0; i < count(); ++i) drawNode(figure, origin, i, label);
   }
 
  private:
+  std::int32_t count() const { return static_cast<std::int32_t>(round_.nodes.size()); }
+  const RoundNode& node(std::int32_t index) const { return round_.nodes[static_cast<std::size_t>(index)]; }
   // The kept child continues its parent's row; then what was tested, then the rest, each by rank.
-  std::pair<int, int> order(std::size_t i) const {
-    const TreeNode& node = nodes_[i];
-    if (i > proposed_) return {1, 0};
-    if (!node.verdict) return {3, node.rank};
-    switch (node.verdict->verdict) {
-      case VerdictKind::accepted: return {0, node.rank};
-      case VerdictKind::rejected: return {2, node.rank};
-      default: return {3, node.rank};
+  std::pair<int, int> order(std::int32_t index) const {
+    if (round_.isDrawn(index)) return {1, 0};
+    if (!node(index).verdict) return {3, node(index).rank};
+    switch (node(index).verdict->verdict) {
+      case VerdictKind::accepted: return {0, node(index).rank};
+      case VerdictKind::rejected: return {2, node(index).rank};
+      default: return {3, node(index).rank};
     }
   }
-  void place(std::size_t index, int row) {
-    nodes_[index].row = row;
+  void place(std::int32_t index, int row) {
+    row_[static_cast<std::size_t>(index)] = row;
     rows_ = std::max(rows_, row + 1);
     bool first = true;
-    for (const std::size_t child : nodes_[index].children) {
+    for (const std::int32_t child : node(index).children) {
       place(child, first ? row : rows_);
       first = false;
     }
   }
-  Tone tone(std::size_t i) const {
-    if (i == 0) return Tone::neutral;
-    if (i > proposed_) return toneOf(nodes_[i].provenance);
-    return nodes_[i].verdict ? toneOf(nodes_[i].verdict->verdict) : Tone::notReached;
+  Tone tone(std::int32_t index) const {
+    if (index == 0) return Tone::neutral;
+    if (round_.isDrawn(index)) return toneOf(node(index).commit->provenance);
+    return node(index).verdict ? toneOf(node(index).verdict->verdict) : Tone::notReached;
   }
-  Rect rect(const TreeNode& node, Point origin) const {
-    return {origin.x + static_cast<float>(node.depth) * kColumn, origin.y + static_cast<float>(node.row) * kRow, kNodeWidth, kNodeHeight};
+  Rect rect(std::int32_t index, Point origin) const {
+    return {origin.x + static_cast<float>(node(index).depth) * kColumn, origin.y + static_cast<float>(row_[static_cast<std::size_t>(index)]) * kRow, kNodeWidth, kNodeHeight};
   }
-  double probability(const TreeNode& node) const {
-    if (node.verdict) return std::isnan(node.verdict->p) ? node.verdict->pRaw : node.verdict->p;
-    return node.draw ? node.draw->probability : kUnknown;
-  }
-  void drawEdge(Figure& figure, Point origin, const TreeNode& from, const TreeNode& to) const {
-    const auto index = static_cast<std::size_t>(&to - nodes_.data());
+  void drawEdge(Figure& figure, Point origin, std::int32_t from, std::int32_t to) const {
     const Rect a = rect(from, origin), b = rect(to, origin);
     FigureLine line;
-    line.tone = tone(index);
+    line.tone = tone(to);
     line.dashed = line.tone == Tone::rejected || line.tone == Tone::pruned;
-    const double p = probability(to);
-    const bool kept = line.tone == Tone::accepted || index > proposed_;
-    line.width = kept ? 2.2f : 0.9f + 1.1f * static_cast<float>(std::isnan(p) ? 0 : p);
+    const double p = targetProbability(node(to));
+    const bool kept = line.tone == Tone::accepted || round_.isDrawn(to);
+    line.width = kept ? 2.2f : line.tone == Tone::rejected ? 1.1f : 0.9f + 1.1f * static_cast<float>(std::isnan(p) ? 0 : p);
     const Point start{a.x + a.width, a.y + a.height / 2}, end{b.x, b.y + b.height / 2};
     if (start.y == end.y) line.points = {start, end};
     else line.points = {start, {start.x + 18, start.y}, {end.x - 22, end.y}, end};
     figure.lines.push_back(std::move(line));
   }
-  void drawNode(Figure& figure, Point origin, std::size_t i, const TokenLabel& label) const {
-    const TreeNode& node = nodes_[i];
-    const Rect r = rect(node, origin);
+  void drawNode(Figure& figure, Point origin, std::int32_t i, const TokenLabel& label) const {
+    const RoundNode& node = this->node(i);
+    const Rect r = rect(i, origin);
     FigureBox box;
     box.rect = r;
     box.tone = tone(i);
     box.radius = kRadius;
-    box.id = {MarkId::Kind::node, step_.run, step_.step, static_cast<std::int64_t>(i) - 1};
+    box.id = {MarkId::Kind::node, step_.run, step_.step, i - 1};
     const std::string text = label(node.token);
     box.tooltip = text + "  (token " + std::to_string(node.token) + ")";
     if (node.verdict) {
@@ -187,7 +143,7 @@ class RoundLayout {
     const bool numbered = mark.empty() && i > 0;
     FigureLabel token{{r.x + 8, r.y + 15}, text, TextFace::token, TextAlign::left, box.tone, 11.5f, kNodeWidth - (numbered ? 38 : 26), box.id, 1};
     figure.labels.push_back(std::move(token));
-    if (numbered) figure.labels.push_back({{r.x + r.width - 6, r.y + 15}, brief(probability(node)), TextFace::small, TextAlign::right, Tone::axis, 9, 0, box.id, 2});
+    if (numbered) figure.labels.push_back({{r.x + r.width - 6, r.y + 15}, brief(targetProbability(node)), TextFace::small, TextAlign::right, Tone::axis, 9, 0, box.id, 2});
     else if (!mark.empty()) figure.labels.push_back({{r.x + r.width - 7, r.y + 15}, mark, TextFace::small, TextAlign::right, box.tone, 10, 0, box.id, 1});
     if (i == 0) return;
     // Two thin bars: q over p.
@@ -196,7 +152,7 @@ class RoundLayout {
       figure.boxes.push_back({{r.x + 8, r.y + y, std::max(1.0f, (kNodeWidth - 16) * static_cast<float>(std::clamp(value, 0.0, 1.0))), 2}, tone, 1, -1, false, true, false, {}, {}});
     };
     bar(node.q, 18.5f, Tone::draft);
-    bar(probability(node), 21.5f, tone(i) == Tone::notReached ? Tone::notReached : i > proposed_ ? tone(i) : Tone::target);
+    bar(targetProbability(node), 21.5f, tone(i) == Tone::notReached ? Tone::notReached : round_.isDrawn(i) ? tone(i) : Tone::target);
   }
   static std::string markOf(Tone tone) {
     switch (tone) {
@@ -210,8 +166,8 @@ class RoundLayout {
   }
 
   const StepRecord& step_;
-  std::vector<TreeNode> nodes_;
-  std::size_t proposed_ = 0;
+  Round round_;
+  std::vector<int> row_;
   int rows_ = 0;
 };
 

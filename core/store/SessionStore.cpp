@@ -29,6 +29,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kQueueLimit = 4096;
 constexpr std::size_t kCachedSteps = 50'000;
+constexpr StepIndex kLoadedAtOnce = 256;
 constexpr auto kGroupDelay = 8ms;  // how long a commit waits for company; durability is promised within 50 ms
 
 // Marks a session as open for writing: an advisory lock that dies with its process.
@@ -203,7 +204,7 @@ class SqliteSession final : public SessionStore {
     const std::lock_guard lock(readMutex_);
     return reader_->read(holder, step);
   }
-  void request(RunId id, StepIndex first, StepIndex end) override {
+  void request(RunId id, StepIndex first, StepIndex end) const override {
     {
       const std::lock_guard lock(mutex_);
       wanted_.push_back({id, first, end});
@@ -460,11 +461,15 @@ class SqliteSession final : public SessionStore {
     while (true) {
       changed_.wait(lock, [&] { return closing_ || !wanted_.empty(); });
       if (closing_) return;
-      // The newest wish is what is on the screen now.
-      const Wanted wanted = wanted_.back();
-      wanted_.clear();
+      // The newest wish is what is on the screen now; a long one is met in pieces, so that a newer one can go first.
+      Wanted wanted = wanted_.back();
+      wanted_.pop_back();
+      if (wanted.end - wanted.first > kLoadedAtOnce) {
+        wanted_.push_back({wanted.run, wanted.first + kLoadedAtOnce, wanted.end});
+        wanted.end = wanted.first + kLoadedAtOnce;
+      }
       StepIndex loaded = 0;
-      for (StepIndex index = wanted.first; index < wanted.end && !closing_ && wanted_.empty(); ++index) {
+      for (StepIndex index = wanted.first; index < wanted.end && !closing_; ++index) {
         const RunId holder = owner(wanted.run, index);
         if (cache_.contains({holder, index})) continue;
         lock.unlock();
@@ -500,7 +505,7 @@ class SqliteSession final : public SessionStore {
   std::map<std::string, std::shared_ptr<StoredNames>> storedNames_;
   std::map<std::string, std::string> pendingBlobs_;
   std::deque<Item> queue_;
-  std::deque<Wanted> wanted_;
+  mutable std::deque<Wanted> wanted_;
   std::uint64_t queued_ = 0, written_ = 0;
   Status health_;
   bool closing_ = false;

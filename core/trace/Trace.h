@@ -90,7 +90,7 @@ class TraceSource {
   // May block on disk: for exports, the command line and worker threads.
   virtual Result<StepPointer> step(RunId id, StepIndex step) const = 0;
   // Asks for steps to be brought into memory; a notice follows. Does nothing where all are in memory.
-  virtual void request(RunId id, StepIndex first, StepIndex end) = 0;
+  virtual void request(RunId id, StepIndex first, StepIndex end) const = 0;
   virtual std::shared_ptr<const TokenNames> tokens(RunId id) const = 0;
 };
 
@@ -122,7 +122,7 @@ class MemoryTrace final : public TraceSource, public TraceSink {
   std::pair<StepIndex, StepIndex> extent(RunId id) const override;
   StepPointer tryStep(RunId id, StepIndex step) const override;
   Result<StepPointer> step(RunId id, StepIndex step) const override;
-  void request(RunId, StepIndex, StepIndex) override {}
+  void request(RunId, StepIndex, StepIndex) const override {}
   std::shared_ptr<const TokenNames> tokens(RunId id) const override;
   Result<RunId> beginRun(const RunInfo& info, std::shared_ptr<const TokenNames> tokens) override;
   Status append(StepPointer step) override;

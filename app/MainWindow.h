@@ -1,0 +1,166 @@
+// The window: docks, menus, keys, and the wiring between a session and the views. GUI thread.
+#pragma once
+
+#include <QElapsedTimer>
+#include <QMainWindow>
+#include <QTimer>
+#include <memory>
+#include <optional>
+
+#include "app/SessionController.h"
+#include "core/figure/Layouts.h"
+#include "core/model/Catalog.h"
+#include "widgets/canvas/LatticeCanvas.h"
+#include "widgets/canvas/TreeCanvas.h"
+#include "widgets/models/EventModel.h"
+#include "widgets/models/OutlineModels.h"
+#include "widgets/models/RunTreeModel.h"
+
+class QCheckBox;
+class QComboBox;
+class QFrame;
+class QLabel;
+class QLineEdit;
+class QPlainTextEdit;
+class QProgressBar;
+class QSlider;
+class QStackedWidget;
+class QTableView;
+class QTabWidget;
+class QToolButton;
+class QTreeView;
+
+namespace decoscope {
+
+class EventLog;
+class Inspector;
+class MetricsPanel;
+class ParameterForm;
+class RoundsTimeline;
+class StartPage;
+class TranscriptView;
+
+class MainWindow final : public QMainWindow {
+  Q_OBJECT
+ public:
+  explicit MainWindow(std::unique_ptr<SessionPort> session, QWidget* parent = nullptr);
+  ~MainWindow() override;
+
+  // What the command line and the menus do.
+  void openPath(const QString& path);                 // a session, a model file or a model folder
+  void openSampleSession();
+  void loadModel(const QString& nameOrPath, const QString& role = QStringLiteral("target"));
+  void setPrompt(const QString& text, bool chat);
+  bool setMethod(const QString& method);
+  bool setParameter(const QString& assignment);       // "name=value"; false when it does not fit
+  void setMaxNewTokens(int tokens);
+  void newRun();
+  void step(int count = 1);
+  void showRun(RunId run);
+  void showView(const QString& name);                 // tree, lattice, outline, events, start
+  void applyTheme(bool dark);
+  bool settled() const;                               // nothing loading, running, or being laid out
+  SessionController& controller() { return *controller_; }
+  Line& line() { return *line_; }
+  Selection& selection() { return *selection_; }
+  QString errorText() const;                          // of the bar; empty when it is not shown
+  QList<QAction*> allActions() const;
+  // The figure of the view that is shown, as `render` makes it. Nothing for views without one.
+  std::optional<Figure> currentFigure() const;
+
+ protected:
+  void closeEvent(QCloseEvent* event) override;
+  void dragEnterEvent(QDragEnterEvent* event) override;
+  void dropEvent(QDropEvent* event) override;
+
+ private:
+  QAction* action(const QString& id, const QString& text, const QKeySequence& keys, std::function<void()> run, const QString& tip = {});
+  void buildActions();
+  void buildToolBar();
+  void buildMenus();
+  void buildCentre();
+  void buildDocks();
+  void buildStatusBar();
+  void connectSession();
+
+  void refresh();                    // after a change of the session
+  void updateActions();
+  void updateStatus();
+  void fillModelMenu();
+  void fillDrafterMenu();
+  void methodChosen();
+  void readFormFrom(const RunInfo& info);
+  bool promptEdited() const;
+  std::vector<std::string> changedAssignments() const;
+  bool formDiffers() const;
+  void ensureCurrent();              // makes the shown run the one that Step continues
+  void runTo(const RunCondition& condition);
+  void stepBack();
+  void toFirstRound();
+  void selectDecision(int index);    // what settled a round: its first refusal, else its last token
+  void nextReject();
+  void forkHere(std::optional<TokenId> force = {});
+  void forceDialog();
+  void conditionDialog();
+  void showError(const Error& error);
+  void showMessage(const QString& text);
+  void copyAs(const QString& kind);
+  void contextMenu(const MarkId& mark, const QPoint& at);
+  void exportFigure();
+  void exportTrace(const QString& kind);
+  void openDialog();
+  void saveAs();
+  void openSession(const QString& path);
+  void remember(const QString& path);
+  void fillRecent();
+  void palette();
+  void about();
+  int shownIndex() const;            // the round that the views point at
+  int head() const;                  // rounds before it are done; the end unless stepped back
+
+  std::unique_ptr<SessionController> controller_;
+  Line* line_;
+  Selection* selection_;
+  RunTreeModel* runs_;
+  EventModel* events_;
+  QString openedPath_;
+  RunId followedRun_;
+  int head_ = -1;
+  bool filling_ = false, promptTouched_ = false, explainNext_ = false;
+  std::vector<CatalogEntry> catalog_;
+  std::map<std::string, QString> roles_;       // models chosen for roles other than the target
+
+  QHash<QString, QAction*> actions_;
+  QStackedWidget* pages_ = nullptr;
+  StartPage* start_ = nullptr;
+  TranscriptView* transcript_ = nullptr;
+  QTabWidget* tabs_ = nullptr;
+  TreeCanvas* tree_ = nullptr;
+  LatticeCanvas* lattice_ = nullptr;
+  QWidget* latticePage_ = nullptr;
+  QSlider* scrub_ = nullptr;
+  QTreeView *outline_ = nullptr, *runView_ = nullptr;
+  QTableView* latticeTable_ = nullptr;
+  QStackedWidget* outlinePages_ = nullptr;
+  TreeOutlineModel* treeModel_ = nullptr;
+  LatticeModel* latticeModel_ = nullptr;
+  EventLog* eventLog_ = nullptr;
+  RoundsTimeline* timeline_ = nullptr;
+  Inspector* inspector_ = nullptr;
+  ParameterForm* form_ = nullptr;
+  MetricsPanel* metrics_ = nullptr;
+  QPlainTextEdit* prompt_ = nullptr;
+  QCheckBox* chat_ = nullptr;
+  QLineEdit *seed_ = nullptr, *maxTokens_ = nullptr;
+  QComboBox* method_ = nullptr;
+  QToolButton *model_ = nullptr, *drafter_ = nullptr;
+  QMenu *modelMenu_ = nullptr, *drafterMenu_ = nullptr, *recentMenu_ = nullptr;
+  QLabel *changedNote_ = nullptr, *device_ = nullptr, *memory_ = nullptr, *speed_ = nullptr, *position_ = nullptr, *saved_ = nullptr, *phase_ = nullptr, *errorLabel_ = nullptr;
+  QProgressBar* progress_ = nullptr;
+  QToolButton* cancel_ = nullptr;
+  QFrame* errorBar_ = nullptr;
+  QTimer progressDelay_;
+  QByteArray defaultLayout_;
+};
+
+}  // namespace decoscope

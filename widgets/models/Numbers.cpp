@@ -1,0 +1,25 @@
+#include "widgets/models/Numbers.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+
+namespace decoscope {
+
+QString rounded(double value, int digits) {
+  if (std::isnan(value)) return QStringLiteral("–");
+  if (value != 0 && std::abs(value) < std::pow(10.0, -digits)) return QString::number(value, 'e', 2);
+  // As many digits for large numbers as for small ones.
+  const int large = std::abs(value) >= 10 ? static_cast<int>(std::log10(std::abs(value))) : 0;
+  return QString::number(value, 'f', std::max(1, digits - large));
+}
+
+QString exactText(double value) {
+  if (std::isnan(value)) return QStringLiteral("not known");
+  char buffer[32];
+  return QString::fromLatin1(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr - buffer);
+}
+
+QString milliseconds(double value) { return QString::number(value, 'f', value < 10 ? 2 : 1) + QStringLiteral(" ms"); }
+
+}  // namespace decoscope

@@ -1,0 +1,12 @@
+// How numbers are shown: rounded for reading, every digit for copying.
+#pragma once
+
+#include <QString>
+
+namespace decoscope {
+
+QString rounded(double value, int digits = 4);  // "0.4023"; "–" when not known
+QString exactText(double value);                // the fewest digits that read back to the same number; "not known"
+QString milliseconds(double value);             // "17.9 ms"
+
+}  // namespace decoscope

@@ -1,0 +1,144 @@
+#include "widgets/models/RunTreeModel.h"
+
+#include <QColor>
+#include <QFont>
+#include <QIcon>
+#include <QPainter>
+#include <QPixmap>
+#include <algorithm>
+
+#include "widgets/models/Numbers.h"
+#include "widgets/style/Style.h"
+
+namespace decoscope {
+
+void RunTreeModel::show(std::shared_ptr<const TraceSource> source) {
+  beginResetModel();
+  source_ = std::move(source);
+  nodes_.clear();
+  roots_.clear();
+  current_ = {};
+  endResetModel();
+  refresh();
+}
+
+void RunTreeModel::refresh() {
+  if (!source_) return;
+  for (RunInfo& info : source_->runs()) {
+    const RunId id = info.id;
+    if (const auto found = nodes_.find(id); found != nodes_.end()) {
+      found->second.info = std::move(info);
+      measure(found->second);
+      const QModelIndex at = indexOf(id);
+      Q_EMIT dataChanged(at, at.siblingAtColumn(columnCount_ - 1));
+      continue;
+    }
+    // A parent comes before its forks; a damaged session's orphan is shown at the top.
+    const RunId parent = nodes_.contains(info.parent) ? info.parent : RunId{};
+    std::vector<RunId>& siblings = parent ? nodes_.at(parent).children : roots_;
+    beginInsertRows(parent ? indexOf(parent) : QModelIndex(), static_cast<int>(siblings.size()), static_cast<int>(siblings.size()));
+    siblings.push_back(id);
+    Node node;
+    node.info = std::move(info);
+    node.parent = parent;
+    measure(node);
+    nodes_.emplace(id, std::move(node));
+    endInsertRows();
+  }
+}
+
+void RunTreeModel::measure(Node& node) const {
+  const auto [first, end] = source_->extent(node.info.id);
+  for (StepIndex index = first + node.counted; index < end; ++index) {
+    const StepPointer step = source_->tryStep(node.info.id, index);
+    if (!step) break;
+    node.seconds += (step->draftMilliseconds + step->verifyMilliseconds + step->otherMilliseconds) / 1e3;
+    node.tokens += step->committedAfter - step->committedBefore;
+    ++node.counted;
+  }
+}
+
+const std::vector<RunId>& RunTreeModel::childrenOf(const QModelIndex& parent) const { return parent.isValid() ? nodes_.at(runAt(parent)).children : roots_; }
+RunId RunTreeModel::runAt(const QModelIndex& index) const { return index.isValid() ? RunId{static_cast<std::int64_t>(index.internalId())} : RunId{}; }
+
+QModelIndex RunTreeModel::indexOf(RunId run) const {
+  const auto node = nodes_.find(run);
+  if (node == nodes_.end()) return {};
+  const std::vector<RunId>& siblings = node->second.parent ? nodes_.at(node->second.parent).children : roots_;
+  const auto at = std::find(siblings.begin(), siblings.end(), run);
+  return createIndex(static_cast<int>(at - siblings.begin()), 0, static_cast<quintptr>(run.value));
+}
+
+void RunTreeModel::setCurrent(RunId run) {
+  if (run == current_) return;
+  const RunId before = current_;
+  current_ = run;
+  for (const RunId id : {before, run})
+    if (const QModelIndex at = indexOf(id); at.isValid()) Q_EMIT dataChanged(at, at.siblingAtColumn(columnCount_ - 1));
+}
+
+QModelIndex RunTreeModel::index(int row, int column, const QModelIndex& parent) const {
+  if (parent.isValid() && parent.column() != 0) return {};
+  const std::vector<RunId>& children = childrenOf(parent);
+  if (row < 0 || column < 0 || column >= columnCount_ || row >= static_cast<int>(children.size())) return {};
+  return createIndex(row, column, static_cast<quintptr>(children[static_cast<std::size_t>(row)].value));
+}
+
+QModelIndex RunTreeModel::parent(const QModelIndex& index) const {
+  if (!index.isValid()) return {};
+  const RunId parent = nodes_.at(runAt(index)).parent;
+  return parent ? indexOf(parent) : QModelIndex();
+}
+
+int RunTreeModel::rowCount(const QModelIndex& parent) const { return parent.isValid() && parent.column() != 0 ? 0 : static_cast<int>(childrenOf(parent).size()); }
+
+QVariant RunTreeModel::data(const QModelIndex& index, int role) const {
+  if (!index.isValid()) return {};
+  const Node& node = nodes_.at(runAt(index));
+  const RunInfo& info = node.info;
+  const bool fork = static_cast<bool>(info.parent);
+  switch (role) {
+    case runRole: return QVariant::fromValue(static_cast<qlonglong>(info.id.value));
+    case Qt::DisplayRole:
+      if (index.column() == speedColumn) return node.seconds > 0 ? QStringLiteral("%1 tok/s").arg(static_cast<double>(node.tokens) / node.seconds, 0, 'f', 1) : QString();
+      return QString::fromStdString(info.name.empty() ? info.method : info.name) + (fork ? QStringLiteral(" @ %1").arg(info.forkStep) : QString()) + (info.forced ? QStringLiteral(" · forced") : QString());
+    case Qt::ToolTipRole:
+      return tr("Run %1 · %2\nseed %3 · %4 new tokens · %5%6\n%7")
+          .arg(info.id.value)
+          .arg(QString::fromStdString(info.method))
+          .arg(info.seed)
+          .arg(node.tokens)
+          .arg(QString::fromLatin1(name(info.state)))
+          .arg(info.stopReason.empty() ? QString() : QStringLiteral(" (%1)").arg(QString::fromStdString(info.stopReason)))
+          .arg(fork ? tr("fork of run %1 at step %2").arg(info.parent.value).arg(info.forkStep) : tr("begins with its own prompt"));
+    case Qt::TextAlignmentRole: return index.column() == speedColumn ? QVariant(Qt::AlignRight | Qt::AlignVCenter) : QVariant(Qt::AlignLeft | Qt::AlignVCenter);
+    case Qt::ForegroundRole: return index.column() == speedColumn ? QVariant(style::colour(style::theme().dim)) : QVariant();
+    case Qt::FontRole: {
+      QFont font = style::interfaceFont();
+      if (index.column() == speedColumn) font.setPointSizeF(8.5);
+      else if (info.id == current_) font.setWeight(QFont::DemiBold);
+      return font;
+    }
+    case Qt::DecorationRole: {
+      if (index.column() != nameColumn) return {};
+      const Tone tone = info.state == RunState::failed ? Tone::rejected : fork ? Tone::resampled : info.method == "sampling" ? Tone::notReached : Tone::accepted;
+      QPixmap dot(16, 16);
+      dot.fill(Qt::transparent);
+      QPainter painter(&dot);
+      painter.setRenderHint(QPainter::Antialiasing);
+      painter.setPen(Qt::NoPen);
+      painter.setBrush(style::colour(style::theme().style(tone).edge));
+      painter.drawEllipse(2, 2, 12, 12);
+      painter.end();
+      return QIcon(dot);
+    }
+    default: return {};
+  }
+}
+
+QVariant RunTreeModel::headerData(int section, Qt::Orientation orientation, int role) const {
+  if (orientation != Qt::Horizontal || role != Qt::DisplayRole) return {};
+  return section == nameColumn ? tr("Run") : tr("Speed");
+}
+
+}  // namespace decoscope
