@@ -292,9 +292,11 @@ void MainWindow::buildDocks() {
     auto* label = new QLabel(name);
     label->setProperty("role", "dim");
     label->setToolTip(tip);
+    label->setMinimumWidth(kLabelWidth);
     edit->setAlignment(Qt::AlignRight);
     edit->setToolTip(tip);
     edit->setAccessibleName(name);
+    common->setFieldGrowthPolicy(QFormLayout::AllNonFixedFieldsGrow);
     common->addRow(label, edit);
     connect(edit, &QLineEdit::textEdited, this, &MainWindow::updateActions);
   }

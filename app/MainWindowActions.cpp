@@ -54,7 +54,7 @@ namespace {
 
 constexpr int kRecentFiles = 12, kLayoutVersion = 1;
 
-QString megabytes(std::int64_t bytes) { return bytes >= 1'000'000'000 ? QStringLiteral("%1 GB").arg(static_cast<double>(bytes) / 1e9, 0, 'f', 2) : QStringLiteral("%1 MB").arg(bytes / 1'000'000); }
+QString megabytes(std::int64_t bytes) { return bytes >= 1'000'000'000 ? QStringLiteral("%1 GB").arg(static_cast<double>(bytes) / 1e9, 0, 'f', 2) : bytes < 1'000'000 ? QStringLiteral("%1 kB").arg(bytes / 1000) : QStringLiteral("%1 MB").arg(bytes / 1'000'000); }
 
 QString resourcePath(const QString& name) {
   for (const QString& folder : {QCoreApplication::applicationDirPath() + "/../share/decoscope", QStringLiteral(DECOSCOPE_RESOURCES)})
@@ -566,7 +566,11 @@ void MainWindow::readFormFrom(const RunInfo& info) {
   form_->setValues(info.parameters);
   seed_->setText(QString::number(info.seed));
   maxTokens_->setText(QString::number(info.maxNewTokens));
-  if (!info.promptText.empty()) prompt_->setPlainText(QString::fromStdString(info.promptText));
+  if (!info.promptText.empty()) {
+    prompt_->setPlainText(QString::fromStdString(info.promptText));
+    const auto kind = info.notes.find("prompt_kind");
+    chat_->setChecked(kind != info.notes.end() && kind->second == "chat");
+  }
   filling_ = false;
   promptTouched_ = false;
 }

@@ -60,6 +60,7 @@ struct FigureLabel {
   float size = 11;       // points
   float maximumWidth = 0;  // cut with … beyond it; 0: no limit
   MarkId id;             // the mark it belongs to
+  float over = -1;       // it stands on a fill of the sequential scale at this value, and must read on it; negative: it does not
   std::uint8_t detail = 0;  // 0: always; 1: hidden below 60 % zoom; 2: hidden below 100 %
 };
 

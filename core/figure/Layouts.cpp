@@ -141,10 +141,10 @@ class RoundLayout {
     figure.boxes.push_back(box);
     const std::string mark = markOf(box.tone);
     const bool numbered = mark.empty() && i > 0;
-    FigureLabel token{{r.x + 8, r.y + 15}, text, TextFace::token, TextAlign::left, box.tone, 11.5f, kNodeWidth - (numbered ? 38 : 26), box.id, 1};
+    FigureLabel token{{r.x + 8, r.y + 15}, text, TextFace::token, TextAlign::left, box.tone, 11.5f, kNodeWidth - (numbered ? 38 : 26), box.id, -1, 1};
     figure.labels.push_back(std::move(token));
-    if (numbered) figure.labels.push_back({{r.x + r.width - 6, r.y + 15}, brief(targetProbability(node)), TextFace::small, TextAlign::right, Tone::axis, 9, 0, box.id, 2});
-    else if (!mark.empty()) figure.labels.push_back({{r.x + r.width - 7, r.y + 15}, mark, TextFace::small, TextAlign::right, box.tone, 10, 0, box.id, 1});
+    if (numbered) figure.labels.push_back({{r.x + r.width - 6, r.y + 15}, brief(targetProbability(node)), TextFace::small, TextAlign::right, Tone::axis, 9, 0, box.id, -1, 2});
+    else if (!mark.empty()) figure.labels.push_back({{r.x + r.width - 7, r.y + 15}, mark, TextFace::small, TextAlign::right, box.tone, 10, 0, box.id, -1, 1});
     if (i == 0) return;
     // Two thin bars: q over p.
     const auto bar = [&](double value, float y, Tone tone) {
@@ -188,10 +188,10 @@ void drawLegend(Figure& figure, Point at) {
   float x = at.x;
   for (const auto& [tone, text] : entries) {
     figure.boxes.push_back({{x, at.y, 12, 12}, tone, 3, -1, true, true, false, {MarkId::Kind::legend, {}, -1, 0}, text});
-    figure.labels.push_back({{x + 17, at.y + 10}, text, TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, 0});
+    figure.labels.push_back({{x + 17, at.y + 10}, text, TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, -1, 0});
     x += 108;
   }
-  figure.labels.push_back({{x, at.y + 10}, "bars: q over p", TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, 0});
+  figure.labels.push_back({{x, at.y + 10}, "bars: q over p", TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, -1, 0});
   extend(figure.bounds, {at.x, at.y, x + 80 - at.x, 16});
 }
 
@@ -201,7 +201,7 @@ Figure layoutTree(const StepRecord& step, TokenId root, const TokenLabel& label)
   Figure figure;
   const RoundLayout round(step, root);
   round.draw(figure, {kMargin, kMargin + 22}, label);
-  figure.labels.push_back({{kMargin, kMargin + 8}, captionOf(step), TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, 0});
+  figure.labels.push_back({{kMargin, kMargin + 8}, captionOf(step), TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, -1, 0});
   figure.bounds = {0, 0, 2 * kMargin + static_cast<float>(round.depth()) * kColumn + kNodeWidth, 2 * kMargin + 22 + static_cast<float>(round.rows()) * kRow};
   drawLegend(figure, {kMargin, figure.bounds.height});
   figure.bounds.width = std::max(figure.bounds.width, 700.0f);
@@ -219,12 +219,12 @@ Figure layoutTrees(const std::vector<StepPointer>& steps, const std::vector<Toke
   for (std::size_t i = 0; i < steps.size(); ++i) {
     if (top) top->push_back(y);
     if (!steps[i]) {
-      figure.labels.push_back({{kMargin, y + 14}, "loading…", TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, 0});
+      figure.labels.push_back({{kMargin, y + 14}, "loading…", TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, -1, 0});
       y += kRow;
       continue;
     }
     const RoundLayout round(*steps[i], i < roots.size() ? roots[i] : 0);
-    figure.labels.push_back({{kMargin, y + 8}, captionOf(*steps[i]), TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {MarkId::Kind::round, steps[i]->run, steps[i]->step, -1}, 0});
+    figure.labels.push_back({{kMargin, y + 8}, captionOf(*steps[i]), TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {MarkId::Kind::round, steps[i]->run, steps[i]->step, -1}, -1, 0});
     round.draw(figure, {kMargin, y + 18}, label);
     figure.bounds.width = std::max(figure.bounds.width, 2 * kMargin + static_cast<float>(round.depth()) * kColumn + kNodeWidth);
     y += 18 + static_cast<float>(round.rows()) * kRow + 14;
@@ -251,13 +251,13 @@ Figure layoutLattice(const std::vector<StepPointer>& steps, const TokenLabel& la
   if (rows.empty()) return figure;
   const auto xOf = [&](std::int32_t position) { return kLeft + static_cast<float>(position - first) * (kCellWidth + kGap); };
   for (std::int32_t position = first; position <= last; ++position) {
-    figure.labels.push_back({{xOf(position) + kCellWidth / 2, kTop - 8}, std::to_string(position), TextFace::small, TextAlign::centre, Tone::axis, 9, 0, {}, 1});
+    figure.labels.push_back({{xOf(position) + kCellWidth / 2, kTop - 8}, std::to_string(position), TextFace::small, TextAlign::centre, Tone::axis, 9, 0, {}, -1, 1});
   }
   std::map<std::int32_t, std::size_t> committedAt, lastRow;
   std::map<std::int32_t, TokenId> known;
   for (std::size_t row = 0; row < rows.size(); ++row) {
     const float y = kTop + static_cast<float>(row) * (kCellHeight + kGap);
-    figure.labels.push_back({{kLeft - 10, y + 15}, std::to_string(rows[row]->step), TextFace::small, TextAlign::right, Tone::axis, 9, 0, {}, 0});
+    figure.labels.push_back({{kLeft - 10, y + 15}, std::to_string(rows[row]->step), TextFace::small, TextAlign::right, Tone::axis, 9, 0, {}, -1, 0});
     std::map<std::int32_t, const CellFact*> cells;
     for (const Event& event : rows[row]->events)
       if (const auto* cell = std::get_if<CellFact>(&event)) cells[cell->position] = cell;
@@ -283,7 +283,10 @@ Figure layoutLattice(const std::vector<StepPointer>& steps, const TokenLabel& la
       box.outlined = now || (cell && cell->state == CellState::remasked);
       box.tooltip = label(token) + "  (token " + std::to_string(token) + ")\nposition " + std::to_string(position) + ", step " + std::to_string(rows[row]->step) + "\nstate " + (cell ? name(cell->state) : "fixed") +
                     (cell ? "\nconfidence " + exact(cell->confidence) + "\nentropy " + exact(cell->entropy) + " nats" : std::string());
-      figure.labels.push_back({{box.rect.x + kCellWidth / 2, y + 15}, label(token), TextFace::token, TextAlign::centre, open || now ? box.tone : Tone::axis, 9.5f, kCellWidth - 6, box.id, 1});
+      FigureLabel text{{box.rect.x + kCellWidth / 2, y + 15}, label(token), TextFace::token, TextAlign::centre, open || now ? box.tone : Tone::axis, 9.5f, kCellWidth - 6, box.id};
+      if (now) text.over = box.value;
+      text.detail = 1;
+      figure.labels.push_back(std::move(text));
       figure.boxes.push_back(std::move(box));
     }
   }
@@ -303,7 +306,7 @@ Figure layoutRounds(const std::vector<StepPointer>& steps, float height) {
   for (const StepPointer& step : steps)
     if (step) longest = std::max(longest, step->draftMilliseconds + step->verifyMilliseconds + step->otherMilliseconds);
   const float top = 26, base = top + height;
-  figure.labels.push_back({{kMargin, 14}, "Rounds · bar = draft + verify + other time · dots = accepted of drafted · line = acceptance (EMA)", TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, 0});
+  figure.labels.push_back({{kMargin, 14}, "Rounds · bar = draft + verify + other time · dots = accepted of drafted · line = acceptance (EMA)", TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, -1, 0});
   float x = kMargin;
   double average = kUnknown;
   FigureLine trend;
@@ -359,7 +362,7 @@ Figure layoutTranscript(const std::vector<TextToken>& text, const TokenLabel& la
     const MarkId id{MarkId::Kind::token, token.run, token.step, token.position};
     figure.boxes.push_back({{x, y, w, 20}, tone, 2, -1, false, token.provenance != Provenance::prompt, false, id, shown + "  (token " + std::to_string(token.token) + ")\nposition " + std::to_string(token.position) + "\n" + name(token.provenance) + (token.step >= 0 ? ", step " + std::to_string(token.step) : std::string())});
     if (token.provenance != Provenance::prompt) figure.lines.push_back({{{x, y + 20}, {x + w, y + 20}}, tone, 1.6f, false});
-    figure.labels.push_back({{x + 2, y + 14.5f}, shown, TextFace::token, TextAlign::left, token.provenance == Provenance::prompt ? Tone::prompt : Tone::highlight, 12, 0, id, 1});
+    figure.labels.push_back({{x + 2, y + 14.5f}, shown, TextFace::token, TextAlign::left, token.provenance == Provenance::prompt ? Tone::prompt : Tone::highlight, 12, 0, id, -1, 1});
     x += w + 1;
     if (shown.ends_with("⏎")) x = kMargin, y += kLine;
   }
@@ -392,9 +395,9 @@ Figure layoutDistribution(const StepRecord& step, NodeId node, const TokenLabel&
   if (rows.size() > static_cast<std::size_t>(std::max(entries, 0))) rows.resize(static_cast<std::size_t>(std::max(entries, 0)));
   constexpr float kBars = 110, kBarWidth = 220, kRowHeight = 26;
   float y = kMargin + 20;
-  figure.labels.push_back({{kMargin, kMargin + 8}, "Distributions after node " + std::to_string(node) + " · q · p · residual", TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, 0});
+  figure.labels.push_back({{kMargin, kMargin + 8}, "Distributions after node " + std::to_string(node) + " · q · p · residual", TextFace::small, TextAlign::left, Tone::axis, 9.5f, 0, {}, -1, 0});
   for (const auto& [token, v] : rows) {
-    figure.labels.push_back({{kMargin, y + 14}, label(token), TextFace::token, TextAlign::left, Tone::highlight, 11, kBars - kMargin - 8, {}, 0});
+    figure.labels.push_back({{kMargin, y + 14}, label(token), TextFace::token, TextAlign::left, Tone::highlight, 11, kBars - kMargin - 8, {}, -1, 0});
     const Tone tones[] = {Tone::draft, Tone::target, Tone::residual};
     for (std::size_t i = 0; i < 3; ++i)
       if (!std::isnan(v[i]))
@@ -402,7 +405,7 @@ Figure layoutDistribution(const StepRecord& step, NodeId node, const TokenLabel&
                                 label(token) + "\nq " + exact(v[0]) + "\np " + exact(v[1]) + "\nresidual " + exact(v[2])});
     char numbers[48];
     std::snprintf(numbers, sizeof numbers, "%.3f", std::isnan(v[1]) ? largest(v) : v[1]);
-    figure.labels.push_back({{kBars + kBarWidth + 48, y + 14}, numbers, TextFace::small, TextAlign::right, Tone::axis, 9.5f, 0, {}, 0});
+    figure.labels.push_back({{kBars + kBarWidth + 48, y + 14}, numbers, TextFace::small, TextAlign::right, Tone::axis, 9.5f, 0, {}, -1, 0});
     y += kRowHeight;
   }
   figure.bounds = {0, 0, kBars + kBarWidth + 64, y + kMargin};

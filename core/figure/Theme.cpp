@@ -67,4 +67,10 @@ Colour readableOn(Colour background) {
   return luminance > 140 ? hex(0x111111) : hex(0xFFFFFF);
 }
 
+Colour labelColour(const FigureLabel& label, const Theme& theme) {
+  if (label.over >= 0) return readableOn(sequentialColour(label.over));
+  const ToneStyle style = theme.style(label.tone);
+  return label.face == TextFace::token || label.tone == Tone::axis ? style.text : style.edge;
+}
+
 }  // namespace decoscope

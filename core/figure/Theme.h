@@ -32,4 +32,7 @@ Colour sequentialColour(float t);
 // Black or white, whichever reads better on `background`.
 Colour readableOn(Colour background);
 
+// The colour of a label: readable on the fill it stands on; numbers and marks in the tone's edge colour.
+Colour labelColour(const FigureLabel& label, const Theme& theme);
+
 }  // namespace decoscope

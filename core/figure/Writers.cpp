@@ -58,10 +58,6 @@ BoxPaint paintOf(const FigureBox& box, const Theme& theme) {
   }
   return paint;
 }
-Colour textColour(const FigureLabel& label, const Theme& theme) {
-  const ToneStyle style = theme.style(label.tone);
-  return label.face == TextFace::token || label.tone == Tone::axis ? style.text : style.edge;
-}
 
 class Painter {
  public:
@@ -140,7 +136,7 @@ class Painter {
     pango_layout_get_extents(layout_, nullptr, &logical);
     const double w = static_cast<double>(logical.width) / PANGO_SCALE;
     const double x = label.align == TextAlign::left ? label.at.x : label.align == TextAlign::right ? label.at.x - w : label.at.x - w / 2;
-    setColour(cairo_, textColour(label, theme_));
+    setColour(cairo_, labelColour(label, theme_));
     cairo_move_to(cairo_, x, label.at.y - static_cast<double>(pango_layout_get_baseline(layout_)) / PANGO_SCALE);
     // Outlines need no fonts where the figure is read.
     pango_cairo_layout_path(cairo_, layout_);
@@ -309,7 +305,7 @@ Result<std::string> figureToTikz(const Figure& figure, const FigureOptions& opti
     }
     std::snprintf(number, sizeof number, "\\fontsize{%.2f}{%.2f}\\selectfont", label.size * scale, label.size * scale * 1.2);
     const char* anchor = label.align == TextAlign::left ? "base west" : label.align == TextAlign::right ? "base east" : "base";
-    tex += std::string("\\node[anchor=") + anchor + ",inner sep=0pt,text=" + texColour(textColour(label, theme)) + ",font=" + number + (label.face == TextFace::token ? "\\ttfamily" : "\\sffamily") + "] at " + point(label.at.x, label.at.y) +
+    tex += std::string("\\node[anchor=") + anchor + ",inner sep=0pt,text=" + texColour(labelColour(label, theme)) + ",font=" + number + (label.face == TextFace::token ? "\\ttfamily" : "\\sffamily") + "] at " + point(label.at.x, label.at.y) +
            " {" + texText(text) + "};\n";
   }
   return tex + "\\end{tikzpicture}\n\\end{document}\n";

@@ -153,6 +153,12 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
     if (stop.empty()) return fail(ErrorCode::usage, "a stop string must not be empty", "--stop");
   DECOSCOPE_TRY(parseRecordLevel(request.recordLevel));
   info.promptText = request.promptText;
+  if (request.promptTokens.empty() && !request.chatJson.empty()) {
+    // What a person would edit: the last message. The ids of the whole rendered chat are in `prompt`.
+    DECOSCOPE_ASSIGN(const auto messages, parseChatMessages(request.chatJson, "the chat"));
+    if (info.promptText.empty() && !messages.empty()) info.promptText = messages.back().content;
+    info.notes["prompt_kind"] = messages.size() == 1 ? "chat" : "conversation";
+  }
   info.seed = request.seed;
   info.maxNewTokens = request.maxNewTokens;
   info.stopStrings = request.stopStrings;

@@ -262,7 +262,8 @@ class SessionRunner final : public SessionPort {
   // Tokens per second over the last steps, newest counting most.
   void measure(const StepRecord& step) {
     const double seconds = (step.draftMilliseconds + step.verifyMilliseconds + step.otherMilliseconds) / 1e3;
-    const auto tokens = static_cast<double>(step.committedAfter - step.committedBefore);
+    // Commits, not positions: a denoising step fills in behind the end of the text.
+    const auto tokens = static_cast<double>(std::count_if(step.events.begin(), step.events.end(), [](const Event& event) { return std::holds_alternative<CommitFact>(event); }));
     recentSeconds_ = 0.9 * recentSeconds_ + seconds;
     recentTokens_ = 0.9 * recentTokens_ + tokens;
     const std::lock_guard lock(mutex_);

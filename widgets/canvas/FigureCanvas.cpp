@@ -198,6 +198,7 @@ void FigureCanvas::drawFrame(ImDrawList& list, FigurePainter& painter, GlyphSour
     if (item.step >= 0 && own.hovered.step != item.step) own.hovered = {};
     painter.figure(*item.index, item.offset, own);
   });
+  painter.text(glyphs);
   if (items_.empty()) {
     const QByteArray text = emptyText().toUtf8();
     painter.overlayText({view_.width / 2, view_.height / 2}, text.constData(), TextFace::interface, 13, style::theme().faint, TextAlign::centre);

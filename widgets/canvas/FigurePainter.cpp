@@ -45,7 +45,7 @@ void FigurePainter::begin(ImDrawList& list, const CanvasView& view, const Theme&
   const float fade = std::clamp((view.zoom - 0.45f) / 0.35f, 0.0f, 1.0f);
   if (!dots || fade <= 0) return;
   const float pitch = kDotPitch * view.zoom;
-  const std::uint32_t colour = packed(theme.line, (theme.dark ? 0.55f : 0.7f) * fade);
+  const std::uint32_t colour = packed(theme.line, 0.9f * fade);
   const auto first = [&](float origin) { return -std::fmod(origin * view.zoom, pitch); };
   const int columns = static_cast<int>(view.width / pitch) + 3, rows = static_cast<int>(view.height / pitch) + 3;
   list.PrimReserve(columns * rows * 6, columns * rows * 4);
@@ -202,7 +202,7 @@ void FigurePainter::labels(const FigureIndex& index, Point offset) {
     const FigureLabel& label = figure.labels[whole ? k : indices_[k]];
     const float size = label.size * view_.zoom;
     if (label.detail > detail || size < 4.5f) continue;
-    runs_.push_back({view_.toScreen({label.at.x + offset.x, label.at.y + offset.y}), label.text, label.face, label.align, size, label.maximumWidth * view_.zoom, packed(styles_[static_cast<std::size_t>(label.tone)].text)});
+    runs_.push_back({view_.toScreen({label.at.x + offset.x, label.at.y + offset.y}), label.text, label.face, label.align, size, label.maximumWidth * view_.zoom, packed(labelColour(label, *theme_))});
   }
 }
 
@@ -235,11 +235,14 @@ void FigurePainter::write(GlyphSource& glyphs, const Run& run) {
     list_->PrimRectUV({x + quad.x0, y + quad.y0}, {x + quad.x1, y + quad.y1}, {quad.u0, quad.v0}, {quad.u1, quad.v1}, quad.coloured ? IM_COL32_WHITE : run.colour);
 }
 
-void FigurePainter::finish(GlyphSource& glyphs) {
-  // One change of texture for all text.
+void FigurePainter::finish(GlyphSource& glyphs) { text(glyphs); }
+
+void FigurePainter::text(GlyphSource& glyphs) {
+  // One change of texture for all of it.
   list_->PushTextureID(reinterpret_cast<ImTextureID>(static_cast<std::uintptr_t>(glyphs.texture())));
   for (const Run& run : runs_) write(glyphs, run);
   list_->PopTextureID();
+  runs_.clear();
 }
 
 }  // namespace decoscope

@@ -55,6 +55,8 @@ class FigurePainter {
   void begin(ImDrawList& list, const CanvasView& view, const Theme& theme, bool dots);
   // Draws `index` with its plane moved by `offset`.
   void figure(const FigureIndex& index, Point offset, const Emphasis& emphasis);
+  // Writes the text of the figures so far; what comes after lies on top of it.
+  void text(GlyphSource& glyphs);
   // A label in window units, on top of everything: legends and captions.
   void overlayText(Point at, std::string_view text, TextFace face, float size, Colour colour, TextAlign align = TextAlign::left);
   void overlayBox(const Rect& rect, Colour fill, Colour edge, float radius);

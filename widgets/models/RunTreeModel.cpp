@@ -53,7 +53,7 @@ void RunTreeModel::measure(Node& node) const {
     const StepPointer step = source_->tryStep(node.info.id, index);
     if (!step) break;
     node.seconds += (step->draftMilliseconds + step->verifyMilliseconds + step->otherMilliseconds) / 1e3;
-    node.tokens += step->committedAfter - step->committedBefore;
+    node.tokens += std::count_if(step->events.begin(), step->events.end(), [](const Event& event) { return std::holds_alternative<CommitFact>(event); });
     ++node.counted;
   }
 }

@@ -30,6 +30,7 @@ void ParameterForm::show(const ParamSchema& schema) {
     kept[spec.name] = value;
     auto* label = new QLabel(QString::fromStdString(spec.title.empty() ? spec.name : spec.title));
     label->setProperty("role", "dim");
+    label->setMinimumWidth(kLabelWidth);
     QWidget* editor = editorFor(spec);
     QString help = QString::fromStdString(spec.help);
     if (spec.type == ParamType::integer || spec.type == ParamType::real) help += tr("\nfrom %1 to %2%3").arg(spec.minimum).arg(spec.maximum).arg(spec.unit.empty() ? QString() : QStringLiteral(" ") + QString::fromStdString(spec.unit));

@@ -12,6 +12,9 @@ class QFormLayout;
 
 namespace decoscope {
 
+// Rows of other settings that stand with a form line up with it at this width of the label.
+inline constexpr int kLabelWidth = 116;
+
 class ParameterForm final : public QWidget {
   Q_OBJECT
  public:

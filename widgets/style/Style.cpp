@@ -57,6 +57,7 @@ QComboBox QAbstractItemView { background: @raised; border: 1px solid @line; sele
 QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; border: 0; }
 QAbstractItemView { background: @panel; border: 0; selection-background-color: @select; selection-color: @text; alternate-background-color: @panel; outline: 0; }
 QTreeView::item, QTableView::item, QListView::item { padding: 3px 2px; border: 0; }
+QTreeView::item:selected, QTableView::item:selected, QListView::item:selected { background: @select; color: @text; }
 QHeaderView::section { background: @panel; color: @dim; border: 0; border-bottom: 1px solid @line; padding: 4px 6px; }
 QTableView { gridline-color: transparent; }
 QTabBar { background: @panel; qproperty-drawBase: 0; }

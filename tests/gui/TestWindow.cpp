@@ -1,0 +1,340 @@
+// The real window with a real session behind it: stepping, rewinding, forking, linked views, errors, and the executable's pictures.
+#include <QApplication>
+#include <QComboBox>
+#include <QImage>
+#include <QLineEdit>
+#include <QPlainTextEdit>
+#include <QProcess>
+#include <QSettings>
+#include <QSignalSpy>
+#include <QTabWidget>
+#include <QTemporaryDir>
+#include <QTest>
+#include <QToolButton>
+#include <fstream>
+#include <thread>
+
+#include "app/CommandPalette.h"
+#include "app/MainWindow.h"
+#include "core/session/SessionRunner.h"
+#include "tests/decode/Tables.h"
+#include "widgets/panels/EventLog.h"
+#include "widgets/panels/Inspector.h"
+#include "widgets/panels/MetricsPanel.h"
+#include "widgets/panels/ParameterForm.h"
+#include "widgets/style/Style.h"
+
+using namespace decoscope;
+
+class TestWindow : public QObject {
+  Q_OBJECT
+  QTemporaryDir folder_;
+  QString table_;
+
+  std::unique_ptr<MainWindow> window() const {
+    auto made = std::make_unique<MainWindow>(makeSession());
+    made->setProperty("quiet", true);
+    made->resize(1400, 900);
+    made->show();
+    // There is no window manager under Xvfb: keys need an active window all the same.
+    QApplication::setActiveWindow(made.get());
+    return made;
+  }
+  std::unique_ptr<MainWindow> ready(const QString& method = "token-recycling") const {
+    auto made = window();
+    made->loadModel("table:" + table_);
+    waitFor(*made, [&] { return !made->controller().state().modelName.empty(); });
+    made->setMethod(method);
+    made->setParameter("temperature=1");
+    made->setPrompt("abcab", false);
+    made->setMaxNewTokens(60);
+    return made;
+  }
+  static void waitFor(const MainWindow& window, const std::function<bool()>& condition) {
+    QVERIFY(QTest::qWaitFor([&] { return condition() || !window.errorText().isEmpty(); }, 10'000));
+    QVERIFY2(condition(), qPrintable(window.errorText()));
+  }
+  static void trigger(MainWindow& window, const char* id) {
+    QAction* action = window.findChild<QAction*>(id);
+    QVERIFY2(action && action->isEnabled(), id);
+    action->trigger();
+  }
+
+ private Q_SLOTS:
+  void initTestCase() {
+    QVERIFY(folder_.isValid());
+    QSettings::setPath(QSettings::NativeFormat, QSettings::UserScope, folder_.filePath("settings"));
+    QCoreApplication::setOrganizationName("decoscope-test");
+    QCoreApplication::setApplicationName("decoscope-test");
+    table_ = folder_.filePath("t.json");
+    // No end token in the way: runs have the length that was asked for.
+    std::string text = test::kTarget;
+    text.replace(text.find("\"eos\":3"), 7, "\"eos\":null");
+    std::ofstream(table_.toStdString()) << text;
+    style::setReducedMotion(true);
+    style::apply(darkTheme());
+  }
+
+  void stepsAndSaysWhy() {
+    auto w = ready();
+    for (int i = 1; i <= 8; ++i) {
+      QTest::keyClick(w.get(), Qt::Key_F10);
+      waitFor(*w, [&] { return w->line().count() == i && w->settled(); });
+    }
+    QVERIFY(w->line().info().has_value());
+    QCOMPARE(w->line().info()->method, std::string("token-recycling"));
+    // The card of the newest round is there without a click.
+    QCOMPARE(w->selection().step(), StepIndex{7});
+    auto* canvas = w->findChild<TreeCanvas*>("treeCanvas");
+    QCOMPARE(canvas->items().size(), std::size_t{8});
+    const QRect place = canvas->rectOf(w->selection().selected());
+    QVERIFY(canvas->rect().contains(place.center()));
+  }
+
+  void clickingSelectsAndViewsFollow() {
+    auto w = ready();
+    w->step(6);
+    waitFor(*w, [&] { return w->line().count() == 6 && w->settled(); });
+    auto* canvas = w->findChild<TreeCanvas*>("treeCanvas");
+    canvas->setFollowing(false);
+    canvas->fitAll();
+    const MarkId mark{MarkId::Kind::node, w->line().step(5)->run, 5, -1};
+    canvas->show(mark);
+    QTest::mouseClick(canvas, Qt::LeftButton, {}, canvas->rectOf(mark).center());
+    QCOMPARE(w->selection().selected(), mark);
+    QTest::keyClick(canvas, Qt::Key_Right);
+    QCOMPARE(w->selection().selected().step, StepIndex{5});
+    QVERIFY(w->selection().selected().item >= 0);
+    QTest::keyClick(canvas, Qt::Key_Left);
+    QCOMPARE(w->selection().selected(), mark);
+    QTest::keyClick(canvas, Qt::Key_PageUp);
+    QCOMPARE(w->selection().selected().step, StepIndex{4});
+    trigger(*w, "edit.undo");
+    QCOMPARE(w->selection().selected(), mark);
+    // Zooming about the centre keeps the centre.
+    const Point before = canvas->view().toFigure({static_cast<float>(canvas->width()) / 2, static_cast<float>(canvas->height()) / 2});
+    canvas->zoomBy(1.7f);
+    const Point after = canvas->view().toFigure({static_cast<float>(canvas->width()) / 2, static_cast<float>(canvas->height()) / 2});
+    QVERIFY(std::abs(before.x - after.x) < 0.1f && std::abs(before.y - after.y) < 0.1f);
+  }
+
+  void runsPausesAndRunsOn() {
+    auto w = ready("sampling");
+    w->setMaxNewTokens(900'000);
+    trigger(*w, "run.run");
+    waitFor(*w, [&] { return w->line().count() > 10; });
+    trigger(*w, "run.stop");
+    waitFor(*w, [&] { return !w->controller().busy(); });
+    QTest::qWait(100);
+    const int done = w->line().count();
+    QVERIFY(done < 900'000);
+    QTest::qWait(50);
+    QCOMPARE(w->line().count(), done);
+    trigger(*w, "run.run");
+    waitFor(*w, [&] { return w->line().count() > done; });
+    trigger(*w, "run.stop");
+    waitFor(*w, [&] { return !w->controller().busy(); });
+  }
+
+  void rewindsForksAndForces() {
+    auto w = ready();
+    w->step(6);
+    waitFor(*w, [&] { return w->line().count() == 6 && w->settled(); });
+    const RunId first = w->line().run();
+    const auto text = w->line().text();
+    // Back two, forward one: nothing is computed, nothing is lost.
+    QTest::keyClick(w.get(), Qt::Key_F10, Qt::ShiftModifier);
+    QTest::keyClick(w.get(), Qt::Key_F10, Qt::ShiftModifier);
+    QTest::keyClick(w.get(), Qt::Key_F10);
+    QCOMPARE(w->line().count(), 6);
+    QCOMPARE(w->selection().step(), StepIndex{4});
+    // With another temperature the next step forks where the head is.
+    QTest::keyClick(w.get(), Qt::Key_F10, Qt::ShiftModifier);
+    w->setParameter("temperature=0.3");
+    QTest::keyClick(w.get(), Qt::Key_F10);
+    waitFor(*w, [&] { return w->line().run() != first && w->line().count() == 5 && w->settled(); });
+    QCOMPARE(w->line().info()->forkStep, StepIndex{4});
+    QCOMPARE(w->line().info()->parameters.real("temperature"), 0.3);
+    // The old line is as it was.
+    w->showRun(first);
+    waitFor(*w, [&] { return w->settled(); });
+    QCOMPARE(w->line().text().size(), text.size());
+    for (std::size_t i = 0; i < text.size(); ++i) QCOMPARE(w->line().text()[i].token, text[i].token);
+    // An unchanged fork writes the same; a forced token stands at its place.
+    w->selection().select({MarkId::Kind::round, w->line().step(2)->run, 2, -1});
+    trigger(*w, "run.fork");
+    waitFor(*w, [&] { return w->line().info() && w->line().info()->parent == first && w->line().info()->forkStep == 2 && w->settled(); });
+    w->step(4);
+    waitFor(*w, [&] { return w->line().count() == 6 && w->settled(); });
+    for (std::size_t i = 0; i < text.size(); ++i) QCOMPARE(w->line().text()[i].token, text[i].token);
+  }
+
+  void filtersEvents() {
+    auto w = ready("chain");
+    w->setParameter("drafter=lookup");
+    w->step(12);
+    waitFor(*w, [&] { return w->line().count() == 12 && w->settled(); });
+    w->showView("events");
+    auto* log = w->findChild<EventLog*>("eventLog");
+    const int all = log->shownRows();
+    log->setFilter("event==commit");
+    int commits = 0;
+    for (const TextToken& token : w->line().text()) commits += token.step >= 0;
+    QCOMPARE(log->shownRows(), commits);
+    QVERIFY(commits < all);
+    log->setFilter("event==");
+    QVERIFY(log->findChild<QLineEdit*>("eventFilter")->property("invalid").toBool());
+    QCOMPARE(log->shownRows(), commits);  // a filter that is being typed changes nothing
+  }
+
+  void savesAndReopensWithoutAModel() {
+    const QString path = folder_.filePath("s.decoscope");
+    {
+      auto w = ready();
+      w->step(5);
+      waitFor(*w, [&] { return w->line().count() == 5 && w->settled(); });
+      w->controller().port().saveSessionAs(path.toStdString());
+      waitFor(*w, [&] { return !w->controller().state().sessionPath.empty() && w->line().count() == 5; });
+    }
+    auto w = window();
+    w->openPath(path);
+    waitFor(*w, [&] { return w->line().count() == 5 && w->settled(); });
+    QVERIFY(w->controller().state().modelName.empty());
+    QVERIFY(!w->findChild<QAction*>("run.fork")->isEnabled());
+    QCOMPARE(w->findChild<QPlainTextEdit*>("prompt")->toPlainText(), QString("abcab"));
+    QCOMPARE(w->findChild<QComboBox*>("methodChooser")->currentData().toString(), QString("token-recycling"));
+    auto* metrics = w->findChild<MetricsPanel*>("metrics");
+    QTRY_VERIFY(!metrics->metrics().empty());
+    // A second window on the same file reads only, and says so.
+    auto second = window();
+    second->openPath(path);
+    QTRY_COMPARE(second->line().count(), 5);
+    QVERIFY(second->controller().state().readOnly);
+    QVERIFY(second->errorText().contains("reading only"));
+  }
+
+  void opensTheSampleWithoutAModel() {
+    auto w = window();
+    QVERIFY(w->findChild<QWidget*>("startPage")->isVisible());
+    w->openSampleSession();
+    waitFor(*w, [&] { return w->line().count() > 10 && w->settled(); });
+    QVERIFY(w->line().hasProposals());
+    QVERIFY(w->currentFigure().has_value());
+  }
+
+  void saysWhatIsWrong() {
+    auto w = window();
+    w->loadModel("/there/is/no/model.gguf");
+    QTRY_VERIFY(w->errorText().contains("model.gguf"));
+    const QString bad = folder_.filePath("bad.decoscope");
+    std::ofstream(bad.toStdString()) << "not a session";
+    w->openPath(bad);
+    QTRY_VERIFY(w->errorText().contains("bad.decoscope"));
+    auto r = ready();
+    r->setPrompt("", false);
+    r->step();
+    QVERIFY(r->errorText().contains("prompt is empty"));
+    QVERIFY(!r->setParameter("temperature=-3"));
+    QVERIFY(r->errorText().contains("temperature"));
+  }
+
+  void diffusionFillsTheLattice() {
+    const QString model = QStringLiteral(DECOSCOPE_FIXTURES) + "/hf/llada-layout";
+    if (!QFile::exists(model)) QSKIP("no LLaDA fixture");
+    auto w = window();
+    w->loadModel(model);
+    waitFor(*w, [&] { return !w->controller().state().modelName.empty(); });
+    w->setMethod("llada");
+    w->setPrompt("the small model", false);
+    w->setMaxNewTokens(12);
+    w->step(4);
+    waitFor(*w, [&] { return w->line().count() == 4 && w->settled(); });
+    QVERIFY(w->line().hasCells());
+    auto* lattice = w->findChild<LatticeCanvas*>("latticeCanvas");
+    QVERIFY(lattice->isVisible());
+    QCOMPARE(lattice->items().size(), std::size_t{1});
+    const std::size_t all = lattice->items().front().index->figure().boxes.size();
+    lattice->setThroughStep(1);
+    QTRY_VERIFY(!lattice->layingOut());
+    QVERIFY(lattice->items().front().index->figure().boxes.size() < all);
+  }
+
+  void themesChangeLive() {
+    auto w = ready();
+    w->step(3);
+    waitFor(*w, [&] { return w->line().count() == 3 && w->settled(); });
+    auto* canvas = w->findChild<TreeCanvas*>("treeCanvas");
+    const auto corner = [&] {
+      QTest::qWait(50);
+      return QColor(canvas->grab().toImage().pixel(canvas->width() - 3, 3)).lightness();
+    };
+    QVERIFY(corner() < 60);
+    w->applyTheme(false);
+    QVERIFY(corner() > 200);
+    w->applyTheme(true);
+    QVERIFY(corner() < 60);
+  }
+
+  void nothingIsRepaintedWhileNothingMoves() {
+    auto w = ready();
+    w->step(3);
+    waitFor(*w, [&] { return w->line().count() == 3 && w->settled(); });
+    auto* canvas = w->findChild<TreeCanvas*>("treeCanvas");
+    QTest::qWait(400);
+    const auto frames = canvas->frames();
+    QVERIFY(frames > 0);
+    QTest::qWait(500);
+    QCOMPARE(canvas->frames(), frames);
+  }
+
+  void thePaletteFindsCommands() {
+    QVERIFY(CommandPalette::score("Fork here", "fo") > CommandPalette::score("Draft tree follow", "fo"));
+    QVERIFY(CommandPalette::score("Next reject", "nrej") > 0);
+    QCOMPARE(CommandPalette::score("Fork here", "xyz"), -1);
+    auto w = window();
+    QSet<QString> ids;
+    for (const QAction* action : w->allActions()) {
+      QVERIFY(!action->text().isEmpty());
+      QVERIFY2(!ids.contains(action->objectName()), qPrintable(action->objectName()));
+      ids << action->objectName();
+    }
+    QVERIFY(ids.size() > 35);
+    // No key does two things.
+    QSet<QString> keys;
+    for (const QAction* action : w->allActions())
+      for (const QKeySequence& key : action->shortcuts()) {
+        QVERIFY2(!keys.contains(key.toString()), qPrintable(key.toString()));
+        keys << key.toString();
+      }
+  }
+
+  void thePictureOfTheWindowIsWhatOneSees() {
+    const QString picture = folder_.filePath("w.png");
+    QProcess app;
+    app.start(DECOSCOPE_APP, {"--capture", picture, "--size", "1200x800", "--model", "table:" + table_, "--method", "token-recycling", "--set", "temperature=1", "--prompt", "abcab", "--raw", "--steps", "5"});
+    QVERIFY(app.waitForFinished(60'000));
+    QVERIFY2(app.exitCode() == 0, app.readAllStandardError().constData());
+    const QImage image(picture);
+    QCOMPARE(image.size(), QSize(1200, 800));
+    // The canvas is drawn too: the accepted and refused colours are there.
+    QSet<QRgb> colours;
+    for (int y = 200; y < 700; y += 1)
+      for (int x = 300; x < 850; x += 1) colours << (image.pixel(x, y) & 0xFFFFFF);
+    QVERIFY(colours.size() > 30);
+    app.start(DECOSCOPE_APP, {"--capture", picture, "--model", "/no/such/model"});
+    QVERIFY(app.waitForFinished(60'000));
+    QCOMPARE(app.exitCode(), 4);
+  }
+};
+
+int main(int argc, char** argv) {
+  QSurfaceFormat format;
+  format.setVersion(3, 3);
+  format.setProfile(QSurfaceFormat::CoreProfile);
+  QSurfaceFormat::setDefaultFormat(format);
+  QApplication application(argc, argv);
+  TestWindow test;
+  return QTest::qExec(&test, argc, argv);
+}
+
+#include "TestWindow.moc"
