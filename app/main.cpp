@@ -2,6 +2,7 @@
 #include <QApplication>
 #include <QCommandLineParser>
 #include <QElapsedTimer>
+#include <QIcon>
 #include <QSettings>
 #include <QSurfaceFormat>
 #include <QTimer>
@@ -102,6 +103,7 @@ int main(int argc, char** argv) {
   format.setSwapInterval(1);
   QSurfaceFormat::setDefaultFormat(format);
   QApplication application(argc, argv);
+  QGuiApplication::setWindowIcon(QIcon(":/icons/decoscope.svg"));
 
   QCommandLineParser options;
   options.setApplicationDescription("Steps a language model and shows why each token is there.");
