@@ -1,4 +1,5 @@
 // The window's executable: options, settings, and pictures of the window for the documentation.
+#include <QAction>
 #include <QApplication>
 #include <QCommandLineParser>
 #include <QElapsedTimer>
@@ -62,6 +63,8 @@ class Script final : public QObject {
           if (options_.isSet("node")) window_.selection().select({MarkId::Kind::node, run, step, options_.value("node").toLongLong()});
           if (options_.isSet("cell")) window_.selection().select({MarkId::Kind::cell, run, step, options_.value("cell").toLongLong()});
         }
+        if (options_.isSet("reject"))
+          if (QAction* next = window_.findChild<QAction*>("run.nextReject"); next && window_.line().count() > 0) next->trigger();
         if (options_.isSet("view")) window_.showView(options_.value("view"));
         break;
       }
@@ -112,7 +115,7 @@ int main(int argc, char** argv) {
   options.addPositionalArgument("PATH", "A session, a model file or a model folder", "[PATH]");
   options.addOptions({{"model", "Load this model: a path or a name of the catalogue", "model"}, {"method", "Choose this method", "method"}, {"set", "A parameter, name=value; may repeat", "assignment"},
                       {"prompt", "Put this text into the prompt field", "text"}, {"raw", "The prompt is not a chat message"}, {"max-new-tokens", "At most this many new tokens", "count"},
-                      {"steps", "Take so many steps", "count"}, {"run", "Show this run", "run"}, {"step", "Select this step", "step"}, {"node", "Select this node of the step", "node"}, {"cell", "Select this position of the step", "position"},
+                      {"steps", "Take so many steps", "count"}, {"run", "Show this run", "run"}, {"step", "Select this step", "step"}, {"node", "Select this node of the step", "node"}, {"cell", "Select this position of the step", "position"}, {"reject", "Select the first refused token from that step on"},
                       {"view", "tree, lattice, outline, events or start", "view"}, {"theme", "light or dark", "theme"}, {"size", "Size of the window, WIDTHxHEIGHT", "size"},
                       {"capture", "Save a picture of the window to this PNG file and quit", "file"}});
   options.process(application);

@@ -7,6 +7,10 @@
 #include "app/cli/RunJson.h"
 #include "core/model/scripted/TableModel.h"
 #include "core/session/Audit.h"
+#ifdef DECOSCOPE_WITH_PAINTER
+#include "core/figure/Layouts.h"
+#include "widgets/canvas/CanvasBenchmark.h"
+#endif
 
 namespace decoscope::cli {
 
@@ -114,10 +118,67 @@ Result<json> benchStore() {
   return json{{"suite", "store"}, {"nodes", kSteps * kNodes}, {"seconds", seconds}, {"nodes_per_second", kSteps * kNodes / seconds}};
 }
 
+#ifdef DECOSCOPE_WITH_PAINTER
+// `rounds` rounds of `nodes` proposed nodes: four children a node, one path accepted, as a tree method records them.
+std::vector<std::shared_ptr<const FigureIndex>> syntheticTrees(int rounds, int nodes) {
+  std::vector<std::shared_ptr<const FigureIndex>> figures;
+  const TokenLabel label = [](TokenId token) { return "token" + std::to_string(token); };
+  for (int round = 0; round < rounds; ++round) {
+    auto step = std::make_shared<StepRecord>();
+    step->run = RunId{1};
+    step->step = round;
+    for (int node = 0; node < nodes; ++node) {
+      const int parent = node / 4 - 1;
+      int depth = 1;
+      for (int above = parent; above >= 0; above = above / 4 - 1) ++depth;
+      step->events.push_back(ProposeFact{node, parent, node + round, 0.5, node % 4, depth, "bench"});
+      const VerdictKind kind = node % 16 == 0 ? VerdictKind::accepted : node % 7 == 0 ? VerdictKind::rejected : VerdictKind::notReachedAncestor;
+      step->events.push_back(VerdictFact{node, kind, VerificationRule::r3, 0.4, 0.5, 0.1, 0.8, 0.4, 0, 0});
+    }
+    figures.push_back(std::make_shared<FigureIndex>(std::make_shared<Figure>(layoutTrees({step}, {7}, label))));
+  }
+  return figures;
+}
+
+// Denoising steps over positions, every cell recorded.
+std::vector<std::shared_ptr<const FigureIndex>> syntheticLattice(int steps, int positions) {
+  std::vector<StepPointer> records;
+  for (int row = 0; row < steps; ++row) {
+    auto step = std::make_shared<StepRecord>();
+    step->run = RunId{1};
+    step->step = row;
+    for (int position = 0; position < positions; ++position)
+      step->events.push_back(CellFact{position, 0, position + row, static_cast<double>((position * 7 + row) % 100) / 100, 1.0, (position + row) % 50 == 0 ? CellState::committed : CellState::masked});
+    records.push_back(std::move(step));
+  }
+  return {std::make_shared<FigureIndex>(std::make_shared<Figure>(layoutLattice(records, [](TokenId token) { return "t" + std::to_string(token); }, LatticeColour::confidence)))};
+}
+
+json benchCanvas() {
+  json cases = json::array();
+  for (const char* name : {"500 rounds of 60 nodes", "100 000 nodes in 1 667 rounds", "100 000 cells"}) {
+    const auto start = std::chrono::steady_clock::now();
+    const auto figures = name[0] == '5' ? syntheticTrees(500, 60) : std::string_view(name).ends_with("cells") ? syntheticLattice(250, 400) : syntheticTrees(1667, 60);
+    const double layout = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    for (const float zoom : {1.0f, 0.6f, 0.3f, 0.24f, 0.05f, zoomToFit(figures)}) {
+      const CanvasTimes times = measureCanvas(figures, zoom, 120);
+      cases.push_back({{"case", name}, {"zoom", zoom}, {"milliseconds", spread(times.milliseconds)}, {"most_marks", times.marks}, {"layout_milliseconds", layout}});
+    }
+  }
+  return {{"suite", "canvas"}, {"bound_milliseconds", 8}, {"cases", cases}};
+}
+#endif
+
 Result<int> benchCommand(const Context& context, const BenchOptions& options) {
   json document;
   if (options.suite == "store") {
     DECOSCOPE_ASSIGN(document, benchStore());
+  } else if (options.suite == "canvas") {
+#ifdef DECOSCOPE_WITH_PAINTER
+    document = benchCanvas();
+#else
+    return fail(ErrorCode::unsupported, "this build has no canvas", "--suite canvas", "Build with -DDECOSCOPE_GUI=ON; it needs Dear ImGui.");
+#endif
   } else {
     DECOSCOPE_ASSIGN(const auto roles, options.model.byRole());
     if (!roles.contains("target")) return fail(ErrorCode::usage, "this suite needs a model", "--model");
@@ -168,7 +229,7 @@ void addBenchCommands(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   auto* bench = app.add_subcommand("bench", "Figures of speed, as medians with spread");
   options->model.add(bench, false);
-  bench->add_option("SUITE,--suite", options->suite, "decode, record or store")->check(CLI::IsMember({"decode", "record", "store"}));
+  bench->add_option("SUITE,--suite", options->suite, "decode, record, canvas or store")->check(CLI::IsMember({"decode", "record", "canvas", "store"}));
   bench->add_option("--tokens", options->tokens, "Tokens a run")->check(CLI::PositiveNumber);
   bench->add_option("--repetitions", options->repetitions, "Runs")->check(CLI::PositiveNumber);
   onRun(bench, [options](const Context& context) { return benchCommand(context, *options); });

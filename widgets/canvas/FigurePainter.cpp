@@ -10,6 +10,7 @@ namespace decoscope {
 namespace {
 
 constexpr float kDotPitch = 22;
+constexpr int kReserved = 4096;
 
 ImVec2 vec(Point p) { return {p.x, p.y}; }
 
@@ -48,12 +49,13 @@ void FigurePainter::begin(ImDrawList& list, const CanvasView& view, const Theme&
   const std::uint32_t colour = packed(theme.line, 0.9f * fade);
   const auto first = [&](float origin) { return -std::fmod(origin * view.zoom, pitch); };
   const int columns = static_cast<int>(view.width / pitch) + 3, rows = static_cast<int>(view.height / pitch) + 3;
-  list.PrimReserve(columns * rows * 6, columns * rows * 4);
-  for (int row = 0; row < rows; ++row)
+  for (int row = 0; row < rows; ++row) {
+    list.PrimReserve(columns * 6, columns * 4);
     for (int column = 0; column < columns; ++column) {
       const ImVec2 at{std::round(first(view.origin.x) + static_cast<float>(column) * pitch - pitch / 2), std::round(first(view.origin.y) + static_cast<float>(row) * pitch - pitch / 2)};
       list.PrimRect(at, {at.x + 1, at.y + 1}, colour);
     }
+  }
 }
 
 void FigurePainter::figure(const FigureIndex& index, Point offset, const Emphasis& emphasis) {
@@ -73,15 +75,17 @@ void FigurePainter::ticks(const FigureIndex& index, Point offset, const Emphasis
   const std::vector<FigureTick>& all = index.ticks();
   const Rect visible = view_.visible();
   const Rect moved{visible.x - offset.x, visible.y - offset.y, visible.width, visible.height};
-  list_->PrimReserve(static_cast<int>(all.size()) * 6, static_cast<int>(all.size()) * 4);
-  int unused = 0;
   std::uint32_t colours[static_cast<int>(Tone::highlight) + 1];
   for (std::size_t i = 0; i < styles_.size(); ++i) colours[i] = packed(styles_[i].edge);
+  int reserved = 0;
   for (const FigureTick& tick : all) {
-    if (!tick.rect.intersects(moved)) {
-      ++unused;
-      continue;
+    if (!tick.rect.intersects(moved)) continue;
+    if (reserved == 0) {
+      // Indices have 16 bits: one reservation must stay below 65 536 vertices.
+      reserved = kReserved;
+      list_->PrimReserve(reserved * 6, reserved * 4);
     }
+    --reserved;
     const Point at = view_.toScreen({tick.rect.x + offset.x, tick.rect.y + offset.y});
     // A mark that says something is never lost between pixels.
     const float smallest = tick.tone == Tone::notReached || tick.tone == Tone::pruned ? 0.7f : 1.6f;
@@ -89,7 +93,7 @@ void FigurePainter::ticks(const FigureIndex& index, Point offset, const Emphasis
     list_->PrimRect(vec(at), {at.x + width, at.y + height}, tick.value >= 0 ? packed(sequentialColour(tick.value)) : colours[static_cast<int>(tick.tone)]);
     ++marks_;
   }
-  list_->PrimUnreserve(unused * 6, unused * 4);
+  list_->PrimUnreserve(reserved * 6, reserved * 4);
   for (const MarkId& id : {emphasis.hovered, emphasis.selected}) {
     const std::int64_t found = index.find(id);
     if (found < 0) continue;
