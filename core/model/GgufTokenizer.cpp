@@ -49,6 +49,8 @@ Result<std::shared_ptr<const Tokenizer>> tokenizerFromGguf(const WeightFile& fil
     for (const std::int64_t type : *types)
       data.types.push_back(type == 3 ? VocabularyData::PieceType::control : type == 4 ? VocabularyData::PieceType::userDefined
                                                                              : VocabularyData::PieceType::normal);
+  if (!data.types.empty() && data.types.size() != data.pieces.size())
+    return fail(ErrorCode::badInput, "there are " + std::to_string(data.types.size()) + " token types for " + std::to_string(data.pieces.size()) + " tokens", where + ", field tokenizer.ggml.token_type", "The file is damaged: convert or download it again.");
   if (const auto* merges = value<std::vector<std::string>>(file, "tokenizer.ggml.merges"))
     for (const std::string& merge : *merges) {
       const auto space = merge.find(' ', 1);

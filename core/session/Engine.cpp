@@ -167,7 +167,7 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
   info.recordLevel = request.recordLevel;
   info.models = identities();
   info.tokenizer = tokenizer()->fingerprint();
-  info.notes = measured_;
+  info.notes.insert(measured_.begin(), measured_.end());
   info.notes["decoscope_version"] = DECOSCOPE_VERSION;
   info.createdAt = now();
 

@@ -78,16 +78,24 @@ class Pattern {
   Pattern(const Pattern&) = delete;
   Pattern& operator=(const Pattern&) = delete;
 
-  // Cuts well-formed text into matches and the stretches between them.
-  void split(std::string_view text, std::vector<std::string_view>& out) const {
+  // Cuts well-formed text into matches and the stretches between them. Errors: a pattern that needs more work than PCRE2 allows.
+  Status split(std::string_view text, std::vector<std::string_view>& out) const {
     pcre2_match_data* match = pcre2_match_data_create_from_pattern(code_, nullptr);
     std::size_t at = 0, from = 0;
     while (at <= text.size()) {
       const int count = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at, PCRE2_NO_UTF_CHECK, match, nullptr);
-      if (count < 0) break;
+      if (count == PCRE2_ERROR_NOMATCH) break;
+      if (count < 0) {
+        pcre2_match_data_free(match);
+        PCRE2_UCHAR message[160];
+        pcre2_get_error_message(count, message, sizeof message);
+        return fail(ErrorCode::badInput, std::string("the tokenizer's split pattern failed: ") + reinterpret_cast<const char*>(message), "text byte " + std::to_string(at));
+      }
       const PCRE2_SIZE* range = pcre2_get_ovector_pointer(match);
       if (range[1] == range[0]) {
-        at = range[1] + 1;
+        // An empty match: go on behind the next character.
+        if (range[1] >= text.size()) break;
+        at = range[1] + utf8Step(text.substr(range[1])).length;
         continue;
       }
       if (range[0] > from) out.push_back(text.substr(from, range[0] - from));
@@ -96,6 +104,7 @@ class Pattern {
     }
     if (from < text.size()) out.push_back(text.substr(from));
     pcre2_match_data_free(match);
+    return {};
   }
 
  private:
@@ -251,7 +260,7 @@ class BytePairTokenizer final : public Tokenizer {
     std::vector<std::string_view> words = {text}, next;
     for (const auto& pattern : patterns_) {
       next.clear();
-      for (const std::string_view word : words) pattern->split(word, next);
+      for (const std::string_view word : words) DECOSCOPE_TRY(pattern->split(word, next));
       words.swap(next);
     }
     for (const std::string_view word : words) DECOSCOPE_TRY(encodeWord(word, ids));

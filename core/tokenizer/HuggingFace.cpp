@@ -16,6 +16,8 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr std::uintmax_t kMaximumBytes = 256u << 20;
+// Vocabularies have gaps, but none that outnumber their tokens by far: a small file cannot ask for much memory.
+constexpr std::size_t idLimit(std::size_t entries) { return 2 * entries + 65'536; }
 
 Result<json> readJson(const fs::path& path) {
   std::error_code error;
@@ -78,7 +80,7 @@ Status readModel(const json& model, const std::string& where, VocabularyData& da
   const auto vocabulary = model.find("vocab");
   if (vocabulary == model.end() || !vocabulary->is_object()) return fail(ErrorCode::badInput, "there is no vocabulary", where + ", field model.vocab");
   for (const auto& [piece, id] : vocabulary->items()) {
-    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= vocabulary->size() + 1'000'000)
+    if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= idLimit(vocabulary->size()))
       return fail(ErrorCode::badInput, "a token id is out of range", where + ", piece " + piece);
     const auto index = id.get<std::size_t>();
     if (data.pieces.size() <= index) data.pieces.resize(index + 1);
@@ -101,9 +103,11 @@ Status readModel(const json& model, const std::string& where, VocabularyData& da
 
 Status readAddedTokens(const json& document, const std::string& where, VocabularyData& data) {
   data.types.assign(data.pieces.size(), VocabularyData::PieceType::normal);
-  for (const json& added : document.value("added_tokens", json::array())) {
+  const json list = document.value("added_tokens", json::array());
+  const std::size_t limit = idLimit(data.pieces.size() + list.size());
+  for (const json& added : list) {
     const std::string content = tokenText(added, "content");
-    if (!added.contains("id") || !added["id"].is_number_unsigned() || added["id"].get<std::uint64_t>() >= data.pieces.size() + 1'000'000)
+    if (!added.contains("id") || !added["id"].is_number_unsigned() || added["id"].get<std::uint64_t>() >= limit)
       return fail(ErrorCode::badInput, "an added token has no usable id", where + ", token '" + content + "'");
     const auto id = added["id"].get<std::size_t>();
     if (data.pieces.size() <= id) data.pieces.resize(id + 1), data.types.resize(id + 1, VocabularyData::PieceType::normal);

@@ -115,6 +115,68 @@ class TestTokenizer : public QObject {
     }
     QCOMPARE(chats, 3);
   }
+  void aSmallFileCannotAskForMuchMemory() {
+    for (const char* text : {R"({"model":{"type":"BPE","vocab":{"a":900000},"merges":[]}})", R"({"model":{"type":"BPE","vocab":{"a":0},"merges":[]},"added_tokens":[{"id":900000,"content":"<x>"}]})"}) {
+      QTemporaryDir folder;
+      std::ofstream(folder.filePath("tokenizer.json").toStdString()) << text;
+      const auto result = loadTokenizer(folder.path().toStdString());
+      QVERIFY(!result);
+      QCOMPARE(result.error().code, ErrorCode::badInput);
+    }
+  }
+  void splitPatternsAreFollowedExactly() {
+    VocabularyData data;
+    for (const char* piece : {"a", "b", "Ã", "©", "ab"}) data.pieces.push_back(piece);
+    data.merges = {{"a", "b"}};
+    // A pattern that matches nothing at most places must not step into the middle of a character.
+    data.splitPatterns = {"b*"};
+    data.source = "test";
+    const auto tokenizer = makeBytePairTokenizer(data);
+    QVERIFY(tokenizer.has_value());
+    const auto ids = (*tokenizer)->encode("éaé", {});
+    QVERIFY(ids.has_value());
+    QCOMPARE(*ids, (std::vector<TokenId>{2, 3, 0, 2, 3}));
+    // One that needs more work than is allowed is an error, not another tokenization.
+    data.splitPatterns = {"(a+)+$"};
+    const auto slow = makeBytePairTokenizer(data);
+    const auto result = (*slow)->encode(std::string(5000, 'a') + "b", {});
+    if (!result) QVERIFY(result.error().message.find("split pattern") != std::string::npos);
+    else QCOMPARE(result->size(), std::size_t{5000});
+  }
+  void tokenTypesMustMatchTheTokens() {
+    // A GGUF whose type array is shorter than its vocabulary.
+    const auto put = [](std::string& out, std::uint64_t value, int bytes) {
+      for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
+    };
+    const auto text = [&](std::string& out, const std::string& value) {
+      put(out, value.size(), 8);
+      out += value;
+    };
+    std::string f = "GGUF";
+    put(f, 3, 4);
+    put(f, 0, 8);
+    put(f, 3, 8);
+    text(f, "tokenizer.ggml.model");
+    put(f, 8, 4);
+    text(f, "gpt2");
+    text(f, "tokenizer.ggml.tokens");
+    put(f, 9, 4);
+    put(f, 8, 4);
+    put(f, 2, 8);
+    text(f, "a");
+    text(f, "<|im_end|>");
+    text(f, "tokenizer.ggml.token_type");
+    put(f, 9, 4);
+    put(f, 5, 4);
+    put(f, 1, 8);
+    put(f, 1, 4);
+    QTemporaryDir folder;
+    const std::string path = folder.filePath("t.gguf").toStdString();
+    std::ofstream(path, std::ios::binary) << f;
+    const auto tokenizer = loadModelTokenizer(path);
+    QVERIFY(!tokenizer);
+    QVERIFY2(tokenizer.error().message.find("token types") != std::string::npos, tokenizer.error().text().c_str());
+  }
   void missingTokenizerIsNamed() {
     QTemporaryDir folder;
     const auto result = loadTokenizer(folder.path().toStdString());

@@ -3,6 +3,7 @@
 #include <QTest>
 #include <cmath>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 
 #include "core/model/weights/WeightFile.h"
@@ -41,6 +42,23 @@ std::string smallGguf() {
   put(f, 0, 8);
   f.resize((f.size() + 31) / 32 * 32, '\0');
   for (const float value : {1.0f, -2.0f, 0.5f, 4.0f}) f.append(reinterpret_cast<const char*>(&value), 4);
+  return f;
+}
+
+// Two tensors of four floats at these offsets.
+std::string twoTensors(const char* first, std::uint64_t firstOffset, const char* second, std::uint64_t secondOffset) {
+  std::string f = "GGUF";
+  put(f, 3, 4);
+  put(f, 2, 8);
+  put(f, 0, 8);
+  for (const auto& [name, offset] : {std::pair{first, firstOffset}, {second, secondOffset}}) {
+    putText(f, name);
+    put(f, 1, 4);
+    put(f, 16, 8);
+    put(f, 0, 4);
+    put(f, offset, 8);
+  }
+  f.resize((f.size() + 31) / 32 * 32 + 192, '\0');
   return f;
 }
 
@@ -90,6 +108,32 @@ class TestWeights : public QObject {
       QVERIFY(!file);
       QCOMPARE(file.error().code, ErrorCode::badInput);
     }
+  }
+  void sharedBytesAndNamesAreRefused() {
+    QVERIFY(openWeights(write("two.gguf", twoTensors("a", 0, "b", 64))).has_value());
+    QVERIFY(openWeights(write("two.gguf", twoTensors("a", 64, "b", 0))).has_value());
+    for (const auto& file : {twoTensors("a", 0, "b", 32), twoTensors("a", 0, "b", 0), twoTensors("a", 0, "a", 64)}) {
+      const auto opened = openWeights(write("two.gguf", file));
+      QVERIFY(!opened);
+      QCOMPARE(opened.error().code, ErrorCode::badInput);
+    }
+  }
+  void aSparseFileCannotAskForMemory() {
+    // A string of 2^39 bytes that a sparse file does hold.
+    std::string f = "GGUF";
+    put(f, 3, 4);
+    put(f, 0, 8);
+    put(f, 1, 8);
+    putText(f, "general.name");
+    put(f, 8, 4);
+    put(f, 1ull << 39, 8);
+    const std::string path = write("sparse.gguf", f);
+    std::error_code error;
+    std::filesystem::resize_file(path, (1ull << 39) + 4096, error);
+    if (error) QSKIP("this disk has no sparse files of that size");
+    const auto file = openWeights(path);
+    QVERIFY(!file);
+    QVERIFY(file.error().where.find("general.name") != std::string::npos);
   }
   void flippedBytesNeverCrash() {
     const std::string whole = smallGguf();

@@ -22,7 +22,7 @@ namespace decoscope {
 namespace {
 constexpr int kRow = 28, kEntries = 12;
 
-QString brief(double p) { return p > 0 && p < 0.0005 ? QStringLiteral("<.001") : rounded(p, 3); }
+QString brief(double p) { return p > 0 && p < 0.001 ? QStringLiteral("<.001") : rounded(p, 3); }
 }
 
 DistributionBars::DistributionBars(Line* line, QWidget* parent) : QWidget(parent), line_(line) {

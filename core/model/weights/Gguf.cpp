@@ -1,6 +1,7 @@
 // GGUF versions 2 and 3, little-endian. Nothing is believed before it was compared with the file's size.
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "core/model/weights/Readers.h"
 
@@ -9,6 +10,8 @@ namespace decoscope {
 namespace {
 
 constexpr std::uint64_t kMaximumDimensions = 4;
+// A sparse file can be of any size on any disk, so its size alone bounds nothing.
+constexpr std::uint64_t kMaximumString = 64ull << 20, kMaximumArray = 1ull << 24, kMaximumHeader = 1ull << 30, kMaximumEntries = 1ull << 20;
 
 struct BlockType {
   std::uint32_t id;
@@ -50,8 +53,8 @@ class GgufFile final : public WeightFile {
     DECOSCOPE_ASSIGN(const auto tensorCount, number<std::uint64_t>("tensor_count"));
     DECOSCOPE_ASSIGN(const auto metadataCount, number<std::uint64_t>("metadata_kv_count"));
     // The shortest entries: a key of length 0 with one byte, a tensor with an empty name and one dimension.
-    if (metadataCount > left() / 13) return tooMany("metadata_kv_count", metadataCount, 16);
-    if (tensorCount > left() / 32) return tooMany("tensor_count", tensorCount, 8);
+    if (metadataCount > std::min(left() / 13, kMaximumEntries)) return tooMany("metadata_kv_count", metadataCount, 16);
+    if (tensorCount > std::min(left() / 32, kMaximumEntries)) return tooMany("tensor_count", tensorCount, 8);
     for (std::uint64_t i = 0; i < metadataCount; ++i) DECOSCOPE_TRY(readMetadata());
     for (std::uint64_t i = 0; i < tensorCount; ++i) DECOSCOPE_TRY(readTensorHeader());
     return placeTensors();
@@ -81,6 +84,8 @@ class GgufFile final : public WeightFile {
   Result<std::string> string(const std::string& field) {
     DECOSCOPE_ASSIGN(const auto length, number<std::uint64_t>(field));
     if (length > left()) return fail(ErrorCode::badInput, "a string claims " + std::to_string(length) + " bytes, more than the file holds", place(field, at_));
+    if (length > kMaximumString) return fail(ErrorCode::badInput, "a string claims " + std::to_string(length) + " bytes", place(field, at_), "Up to 64 MiB are read; the file is damaged.");
+    if (at_ > kMaximumHeader) return fail(ErrorCode::badInput, "the header is larger than 1 GiB", place(field, at_), "The file is damaged.");
     std::string value(reinterpret_cast<const char*>(bytes_.data() + at_), length);
     at_ += length;
     return value;
@@ -137,7 +142,7 @@ class GgufFile final : public WeightFile {
     DECOSCOPE_ASSIGN(const ValueType type, valueType(key));
     DECOSCOPE_ASSIGN(const auto count, number<std::uint64_t>(key));
     if (type == ValueType::array) return fail(ErrorCode::unsupported, "arrays of arrays are not supported", place(key, at_));
-    if (count > left() / sizeOf(type)) return tooMany(key, count, at_ - 8);
+    if (count > std::min(left() / sizeOf(type), kMaximumArray)) return tooMany(key, count, at_ - 8);
     if (type == ValueType::text) {
       std::vector<std::string> values;
       values.reserve(count);
@@ -206,6 +211,17 @@ class GgufFile final : public WeightFile {
                     path() + ", byte " + std::to_string(base) + " + " + std::to_string(offset), "The file is truncated: download or copy it again.");
       tensors_[i].data = bytes_.subspan(base + offset, size);
     }
+    std::vector<std::size_t> order(tensors_.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return pending_[a] < pending_[b]; });
+    for (std::size_t i = 1; i < order.size(); ++i) {
+      const auto [offset, size] = pending_[order[i - 1]];
+      if (pending_[order[i]].second > 0 && offset + size > pending_[order[i]].first)
+        return fail(ErrorCode::badInput, "tensors '" + tensors_[order[i - 1]].name + "' and '" + tensors_[order[i]].name + "' lie on the same bytes", path() + ", offset " + std::to_string(pending_[order[i]].first), "The file is damaged.");
+    }
+    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return tensors_[a].name < tensors_[b].name; });
+    for (std::size_t i = 1; i < order.size(); ++i)
+      if (tensors_[order[i]].name == tensors_[order[i - 1]].name) return fail(ErrorCode::badInput, "tensor '" + tensors_[order[i]].name + "' stands twice", path(), "The file is damaged.");
     return {};
   }
 
