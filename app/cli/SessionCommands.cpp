@@ -15,6 +15,7 @@ struct SessionOptions {
   std::string session;
   std::optional<std::int64_t> run, step, baseline;
   std::string format, out, sql;
+  ModelOptions model;
 
   void add(CLI::App* command) {
     command->add_option("SESSION", session, "The session file")->required();
@@ -38,8 +39,15 @@ Result<int> verifyCommand(const Context& context, const SessionOptions& options)
   DECOSCOPE_ASSIGN(const auto store, openForReading(options));
   json runs = json::array();
   bool clean = true;
+  std::optional<Engine> engine;
+  if (!options.model.models.empty()) {
+    DECOSCOPE_ASSIGN(const auto roles, options.model.byRole());
+    engine.emplace(Recording{store, nullptr, store});
+    for (const auto& [role, path] : roles) DECOSCOPE_TRY(engine->loadModel(role, path, options.model.loadOptions(), context.stop));
+  }
   for (const RunInfo& info : chosenRuns(*store, options)) {
-    DECOSCOPE_ASSIGN(const AuditReport report, auditRun(*store, info.id));
+    DECOSCOPE_ASSIGN(AuditReport report, auditRun(*store, info.id));
+    if (engine) DECOSCOPE_TRY(auditAgainstModel(*engine, info.id, context.stop, report));
     json failed = json::array();
     for (const AuditFailure& failure : report.failed) failed.push_back({{"step", failure.step}, {"node", failure.node}, {"what", failure.what}});
     clean &= report.failed.empty();
@@ -139,7 +147,8 @@ void addSessionCommands(CLI::App& app) {
     onRun(sub, [options, work](const Context& context) { return work(context, *options); });
     return std::pair(sub, options);
   };
-  auto [verify, verifyOptions] = command("verify", "Re-derive every draw, verdict and commit from the record", verifyCommand);
+  auto [verify, verifyOptions] = command("verify", "Re-derive every draw, verdict and commit from the record, and with --model from the model", verifyCommand);
+  verifyOptions->model.add(verify, false);
   auto [inspect, inspectOptions] = command("inspect", "Runs, or one step with its events", inspectCommand);
   inspect->add_option("--step", inspectOptions->step, "One step");
   auto [query, queryOptions] = command("query", "A SELECT over the session", queryCommand);

@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <map>
 
+#include "core/session/Engine.h"
+
 namespace decoscope {
 
 namespace {
@@ -197,6 +199,65 @@ Result<AuditReport> auditRun(const TraceSource& source, RunId run) {
     StepAudit(*step, *info, report).run();
   }
   return report;
+}
+
+namespace {
+
+bool near(double recorded, double again) {
+  if (std::isnan(recorded) || std::isnan(again)) return std::isnan(recorded) == std::isnan(again);
+  return std::abs(recorded - again) <= std::max(1e-6, 1e-3 * std::max(std::abs(recorded), std::abs(again)));
+}
+
+template <typename Fact>
+std::vector<const Fact*> factsOf(const StepRecord& step) {
+  std::vector<const Fact*> facts;
+  for (const Event& event : step.events)
+    if (const auto* fact = std::get_if<Fact>(&event)) facts.push_back(fact);
+  return facts;
+}
+
+// Calls compare(recorded, again) for each pair of facts of this kind; `what` names the kind where their numbers differ.
+template <typename Fact, typename Compare>
+void pairUp(const StepRecord& recorded, const StepRecord& again, const char* what, AuditReport& report, const Compare& compare) {
+  const auto a = factsOf<Fact>(recorded), b = factsOf<Fact>(again);
+  if (a.size() != b.size()) {
+    report.failed.push_back({recorded.step, kRootNode, std::to_string(a.size()) + " " + what + " were recorded, the model gives " + std::to_string(b.size())});
+    return;
+  }
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    ++report.checked;
+    const std::string difference = compare(*a[i], *b[i]);
+    if (!difference.empty()) report.failed.push_back({recorded.step, a[i]->node, difference});
+  }
+}
+
+}  // namespace
+
+Status auditAgainstModel(Engine& engine, RunId run, const StopToken& stop, AuditReport& report) {
+  const auto differs = [](const char* what, double a, double b) { return std::string(what) + " was " + number(a) + ", the model gives " + number(b); };
+  const Status status = engine.rerun(
+      run,
+      [&](const StepRecord& recorded, const StepRecord& again) {
+        pairUp<ProposeFact>(recorded, again, "proposals", report, [&](const ProposeFact& a, const ProposeFact& b) -> std::string {
+          if (a.token != b.token || a.parent != b.parent) return "the proposal was token " + std::to_string(a.token) + ", the drafter gives " + std::to_string(b.token);
+          return near(a.q, b.q) ? std::string() : differs("q", a.q, b.q);
+        });
+        pairUp<VerdictFact>(recorded, again, "verdicts", report, [&](const VerdictFact& a, const VerdictFact& b) -> std::string {
+          if (a.verdict != b.verdict) return std::string("the verdict was ") + name(a.verdict) + ", the model gives " + name(b.verdict);
+          return near(a.p, b.p) ? std::string() : differs("p", a.p, b.p);
+        });
+        pairUp<DrawFact>(recorded, again, "draws", report, [&](const DrawFact& a, const DrawFact& b) -> std::string {
+          if (a.token != b.token) return "the draw was token " + std::to_string(a.token) + ", the model gives " + std::to_string(b.token);
+          return near(a.probability, b.probability) ? std::string() : differs("the probability", a.probability, b.probability);
+        });
+      },
+      stop);
+  // A text that does not repeat is a finding, not a failure of the audit.
+  if (!status && status.error().code == ErrorCode::failed) {
+    report.failed.push_back({0, kRootNode, status.error().message});
+    return {};
+  }
+  return status;
 }
 
 }  // namespace decoscope

@@ -287,7 +287,7 @@ void Engine::keepState() {
   if (!state.empty()) (void)recording_.store->putBlob(sharedStateName(info_), std::move(state));
 }
 
-Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& stop, const ProgressFunction& progress) {
+Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& stop, const ProgressFunction& progress, const StepComparison& compare) {
   StepIndex total = 0, done = 0;
   for (const LineSegment& segment : line) total += segment.end - segment.first;
   bool fresh = true;
@@ -295,7 +295,7 @@ Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& sto
     const auto info = recording_.source->run(segment.run);
     if (!info) return fail(ErrorCode::notFound, "run " + std::to_string(segment.run.value) + " is not in the session");
     RunInfo quiet = *info;
-    quiet.recordLevel = "none";
+    if (!compare) quiet.recordLevel = "none";
     if (fresh) {
       DECOSCOPE_TRY(prepare(quiet, true));
       if (recording_.store) {
@@ -315,6 +315,7 @@ Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& sto
       recorder_->begin(segment.run, index, static_cast<std::int64_t>(environment_.text.size()));
       DECOSCOPE_TRY(runStep(quiet.forced && index == quiet.forkStep ? quiet.forced : std::nullopt));
       const StepPointer again = recorder_->seal(static_cast<std::int64_t>(environment_.text.size()));
+      if (compare) compare(*recorded, *again);
       if (!sameCommits(commitsOf(again->events), wanted))
         return fail(ErrorCode::failed, "step " + std::to_string(index) + " did not repeat: the model, its precision or the machine differs from the recorded run",
                     "run " + std::to_string(segment.run.value), "Load the model and precision that the run names, then fork again.");
@@ -383,6 +384,18 @@ Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop, co
   nextStep_ = request.step;
   DECOSCOPE_ASSIGN(info_.id, recording_.sink->beginRun(info_, std::make_shared<TokenizerNames>(tokenizer())));
   return info_.id;
+}
+
+Status Engine::rerun(RunId run, const StepComparison& compare, const StopToken& stop) {
+  if (!model()) return fail(ErrorCode::usage, "no model is loaded", "--model", "Load the model of the run first.");
+  if (!recording_.source->run(run)) return fail(ErrorCode::notFound, "run " + std::to_string(run.value) + " is not in the session");
+  std::vector<LineSegment> line = lineOf(*recording_.source, run);
+  std::erase_if(line, [](const LineSegment& segment) { return segment.first >= segment.end; });
+  Status status = line.empty() ? Status() : replay(line, stop, {}, [&](const StepRecord& recorded, const StepRecord& again) {
+    if (recorded.run == run) compare(recorded, again);
+  });
+  info_ = RunInfo();
+  return status;
 }
 
 Status Engine::resume(RunId run, const StopToken& stop, const ProgressFunction& progress) {

@@ -52,6 +52,11 @@ class Engine {
   // Continues a recorded line from its end, without a new run. The same re-run as for a fork.
   Status resume(RunId run, const StopToken& stop, const ProgressFunction& progress = {});
 
+  // Runs a recorded line again with the models that are loaded, recording nothing: `compare` gets each recorded step of `run` and what came out
+  // now, in full. Ends with an error where a step commits other tokens than the record. Ends the current line.
+  using StepComparison = std::function<void(const StepRecord& recorded, const StepRecord& again)>;
+  Status rerun(RunId run, const StepComparison& compare, const StopToken& stop);
+
   // The current run; id 0 when there is none.
   const RunInfo& current() const { return info_; }
   StepIndex nextStep() const { return nextStep_; }
@@ -71,7 +76,7 @@ class Engine {
 
   Status prepare(const RunInfo& info, bool fresh);
   Status enter(const RunInfo& info);
-  Status replay(const std::vector<LineSegment>& line, const StopToken& stop, const ProgressFunction& progress);
+  Status replay(const std::vector<LineSegment>& line, const StopToken& stop, const ProgressFunction& progress, const StepComparison& compare = {});
   Result<std::vector<TokenId>> encodePrompt(const RunRequest& request) const;
   Result<ParamSet> parametersFor(const std::string& method, const ParamSet& base, const std::vector<std::string>& assignments) const;
   Status runStep(std::optional<TokenId> force);

@@ -167,6 +167,13 @@ class TestWindow : public QObject {
     w->step(4);
     waitFor(*w, [&] { return w->line().count() == 6 && w->settled(); });
     for (std::size_t i = 0; i < text.size(); ++i) QCOMPARE(w->line().text()[i].token, text[i].token);
+    const auto place = static_cast<std::size_t>(w->line().step(3)->committedBefore);
+    const TokenId other = text[place].token == 0 ? 1 : 0;
+    w->selection().select({MarkId::Kind::round, w->line().step(3)->run, 3, -1});
+    Q_EMIT w->findChild<Inspector*>("inspector")->forceWanted(other);
+    waitFor(*w, [&] { return w->line().info() && w->line().info()->forced.has_value() && w->line().count() == 4 && w->settled(); });
+    QCOMPARE(w->line().text()[place].token, other);
+    QCOMPARE(w->line().text()[place].provenance, Provenance::forced);
   }
 
   void filtersEvents() {

@@ -128,6 +128,68 @@ class TestSession : public QObject {
       QVERIFY(report->checked > 0);
     }
   }
+  void theModelConfirmsARecordOrContradictsIt() {
+    const auto recording = recordInMemory();
+    RunId first, fork;
+    {
+      Engine engine(recording);
+      load(engine);
+      first = *engine.startRun(requestFor("chain"));
+      QVERIFY(test::finishRun(engine).has_value());
+      ForkRequest request;
+      request.run = first;
+      request.step = 3;
+      request.seed = 99;
+      fork = *engine.fork(request, StopToken());
+      QVERIFY(test::finishRun(engine).has_value());
+    }
+    const auto failures = [&](const char* target) {
+      Engine engine(recording);
+      test::adopt(engine, "target", target);
+      test::adopt(engine, "drafter", test::kDrafter);
+      std::size_t failed = 0;
+      for (const RunId run : {first, fork}) {
+        AuditReport report;
+        if (!auditAgainstModel(engine, run, StopToken(), report)) return std::size_t{1000};
+        if (report.checked == 0 && report.failed.empty()) return std::size_t{2000};
+        failed += report.failed.size();
+      }
+      return failed;
+    };
+    QCOMPARE(failures(test::kTarget), std::size_t{0});
+    QVERIFY(failures(test::kDrafter) > 0 && failures(test::kDrafter) < 1000);
+    // Nothing was recorded by it.
+    QCOMPARE(recording.source->runs().size(), std::size_t{2});
+  }
+  void aStopStringIsFoundAcrossAFork() {
+    Engine engine(recordInMemory());
+    load(engine);
+    QVERIFY(engine.startRun(requestFor("sampling")).has_value());
+    QVERIFY(test::finishRun(engine).has_value());
+    const auto plain = test::generated(engine);
+    // The latest first occurrence of a pair of tokens.
+    std::size_t at = 0;
+    for (std::size_t i = 0; i + 1 < plain.size(); ++i) {
+      bool fresh = true;
+      for (std::size_t j = 0; j < i; ++j) fresh &= plain[j] != plain[i] || plain[j + 1] != plain[i + 1];
+      if (fresh) at = i;
+    }
+    QVERIFY(at >= 2);
+    RunRequest request = requestFor("sampling");
+    request.stopStrings = {std::string{static_cast<char>('a' + plain[at]), static_cast<char>('a' + plain[at + 1])}};
+    const RunId run = *engine.startRun(request);
+    QVERIFY(test::finishRun(engine).has_value());
+    QCOMPARE(engine.current().stopReason, std::string("stop_string"));
+    QCOMPARE(test::generated(engine).size(), at + 2);
+    // The fork begins between the two tokens.
+    ForkRequest fork;
+    fork.run = run;
+    fork.step = static_cast<StepIndex>(at) + 1;
+    QVERIFY(engine.fork(fork, StopToken()).has_value());
+    QVERIFY(test::finishRun(engine).has_value());
+    QCOMPARE(engine.current().stopReason, std::string("stop_string"));
+    QCOMPARE(test::generated(engine).size(), at + 2);
+  }
   void forcedTokensAndOtherMethods() {
     Engine engine(recordInMemory());
     load(engine);

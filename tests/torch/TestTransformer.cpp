@@ -11,6 +11,7 @@
 #include "core/model/torch/TransformerModel.h"
 #include "core/model/torch/kernels/Kernels.h"
 #include "core/model/weights/WeightFile.h"
+#include "core/session/Audit.h"
 #include "core/session/Engine.h"
 
 using namespace decoscope;
@@ -437,6 +438,76 @@ class TestTransformer : public QObject {
     }
     QCOMPARE(engine.text(), wanted["ids"].get<std::vector<TokenId>>());
     QCOMPARE(textOf(*engine.recording().source, run)->size(), wanted["ids"].size());
+  }
+  void aFullContextEndsTheRunCleanly_data() {
+    QTest::addColumn<QString>("method");
+    for (const char* method : {"sampling", "token-recycling", "lookup", "self-draft"}) QTest::newRow(method) << method;
+  }
+  void aFullContextEndsTheRunCleanly() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    QFETCH(QString, method);
+    Engine engine(recordInMemory());
+    QVERIFY(engine.loadModel("target", kFixtures + "/hf/llama-gqa-untied", withType("f32", "cpu"), StopToken()).has_value());
+    const std::int64_t context = engine.model()->info().contextLength;
+    QCOMPARE(context, std::int64_t{256});
+    RunRequest request;
+    request.method = method.toStdString();
+    for (TokenId token = 0; token < 240; ++token) request.promptTokens.push_back(5 + token % 7);
+    request.maxNewTokens = 10'000;
+    request.stopAtEnd = false;
+    const RunId run = *engine.startRun(request);
+    while (!engine.ended()) {
+      const auto step = engine.step(StopToken());
+      QVERIFY2(step.has_value(), step ? "" : step.error().text().c_str());
+    }
+    QCOMPARE(engine.current().stopReason, std::string("context"));
+    QVERIFY(static_cast<std::int64_t>(engine.text().size()) >= context - 1 && static_cast<std::int64_t>(engine.text().size()) <= context + 1);
+    const auto report = auditRun(*engine.recording().source, run);
+    QVERIFY(report.has_value() && report->failed.empty());
+  }
+  void aSelfDraftedRunForksExactly() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    const Recording recording = recordInMemory();
+    RunId first;
+    const auto load = [](Engine& engine) { return engine.loadModel("target", kFixtures + "/hf/llama-gqa-untied", withType("f32", "cpu"), StopToken()); };
+    {
+      Engine engine(recording);
+      QVERIFY(load(engine).has_value());
+      RunRequest request;
+      request.method = "self-draft";
+      request.assignments = {"temperature=0.9"};
+      request.promptTokens = {5, 9, 33, 2, 71, 8};
+      request.maxNewTokens = 40;
+      request.stopAtEnd = false;
+      request.seed = 4;
+      first = *engine.startRun(request);
+      while (!engine.ended()) QVERIFY(engine.step(StopToken()).has_value());
+    }
+    const StepIndex end = recording.source->extent(first).second;
+    for (const StepIndex at : {StepIndex{0}, end / 2}) {
+      Engine engine(recording);
+      QVERIFY(load(engine).has_value());
+      ForkRequest request;
+      request.run = first;
+      request.step = at;
+      const auto fork = engine.fork(request, StopToken());
+      QVERIFY2(fork.has_value(), fork ? "" : fork.error().text().c_str());
+      while (!engine.ended()) QVERIFY(engine.step(StopToken()).has_value());
+      const auto before = textOf(*recording.source, first), after = textOf(*recording.source, *fork);
+      QCOMPARE(before->size(), after->size());
+      for (std::size_t i = 0; i < before->size(); ++i) QCOMPARE((*before)[i].token, (*after)[i].token);
+      for (StepIndex step = at; step < end; ++step) {
+        // Number for number: everything but the times.
+        const auto a = *recording.source->step(first, step), b = *recording.source->step(*fork, step);
+        QCOMPARE(a->events.size(), b->events.size());
+        for (std::size_t i = 0; i < a->events.size(); ++i)
+          if (const auto* verdict = std::get_if<VerdictFact>(&a->events[i])) {
+            const auto& other = std::get<VerdictFact>(b->events[i]);
+            QCOMPARE(verdict->verdict, other.verdict);
+            QVERIFY(std::memcmp(&verdict->p, &other.p, sizeof verdict->p) == 0 && std::memcmp(&verdict->u, &other.u, sizeof verdict->u) == 0);
+          }
+      }
+    }
   }
   void smolLmGolden() {
     if (!hasFixtures()) QSKIP("the reference data is not there");

@@ -5,6 +5,7 @@
 #include <QGridLayout>
 #include <QLabel>
 #include <QAction>
+#include <QElapsedTimer>
 #include <QThreadPool>
 
 #include "widgets/models/Numbers.h"
@@ -41,12 +42,16 @@ void MetricsPanel::compute() {
   }
   busy_ = true;
   QThreadPool::globalInstance()->start([this, source = line_->source(), run = line_->run()] {
+    QElapsedTimer clock;
+    clock.start();
     const auto stats = statsOf(*source, run, true);
     std::vector<Metric> metrics = stats ? metricsOf(*stats) : std::vector<Metric>{};
     QMetaObject::invokeMethod(
         this,
-        [this, metrics = std::move(metrics)] {
+        [this, metrics = std::move(metrics), took = clock.elapsed()] {
           busy_ = false;
+          // A long run's sums take at most a twentieth of one core from the model.
+          delay_.setInterval(std::max<int>(200, static_cast<int>(20 * took)));
           show(metrics);
           if (again_) delay_.start();
           again_ = false;

@@ -38,6 +38,8 @@ class RecyclingProposer final : public Proposer {
   int observedTokens() const override { return kCandidates; }
 
   Result<DraftTree> propose(DecodeEnvironment& environment, const DraftBudget& budget) override {
+    if (seedFromPrompt_ && !seeded_) seed(std::span(environment.text).first(environment.promptLength));
+    seeded_ = true;
     DraftTree tree;
     tree.owner = "token-recycling";
     struct Open {
@@ -122,18 +124,35 @@ class RecyclingProposer final : public Proposer {
       full_.nodes = full_.depth = static_cast<int>(parameters.integer("gamma"));
       return;
     }
+    const std::string& seed = parameters.text("seed_table");
+    seedFromPrompt_ = seed == "prompt" || (seed == "auto" && parameters.boolean("adaptive"));
     full_.nodes = static_cast<int>(std::min<std::int64_t>(parameters.integer("tree_nodes"), kFullNodes));
     full_.depth = static_cast<int>(std::min<std::int64_t>(parameters.integer("tree_depth"), kMaximumDepth));
   }
-  // A row is replaced, not merged.
-  void write(const RowObservation& observation) {
+  // What followed each token in the prompt, the latest first, before what the table knew. Not in the paper, whose table starts
+  // cold: it makes the first answer of a session faster where it repeats the prompt. The text does not depend on it.
+  void seed(std::span<const TokenId> prompt) {
+    for (std::size_t i = 0; i + 1 < prompt.size(); ++i) {
+      Row& row = rows_.try_emplace(prompt[i], emptyRow()).first->second;
+      const auto known = std::find(row.begin(), row.end(), prompt[i + 1]);
+      std::rotate(row.begin(), known == row.end() ? row.end() - 1 : known, known == row.end() ? row.end() : known + 1);
+      row.front() = prompt[i + 1];
+    }
+  }
+  static Row emptyRow() {
     Row row;
     row.fill(-1);
+    return row;
+  }
+
+  // A row is replaced, not merged.
+  void write(const RowObservation& observation) {
+    Row row = emptyRow();
     std::copy_n(observation.top.begin(), std::min<std::size_t>(observation.top.size(), row.size()), row.begin());
     rows_[observation.token] = row;
   }
 
-  bool chain_;
+  bool chain_, seedFromPrompt_ = false, seeded_ = false;
   DraftBudget full_;
   std::unordered_map<TokenId, Row> rows_;  // only rows that were written; the paper's zero rows never match by design
 };
@@ -155,6 +174,7 @@ void addTokenRecycling(MethodRegistry& registry) {
   info.needs = {"causal", "trees"};
   info.schema = speculativeSchema(true).with(ParamSchema({
       {"tree_nodes", "Tree nodes", ParamType::integer, std::int64_t{kFullNodes}, 0, kFullNodes, {}, "nodes", "Nodes of the static tree besides the root, in level order; the full template has 80."},
+      {"seed_table", "Seed the table", ParamType::choice, std::string("auto"), 0, 0, {"auto", "prompt", "none"}, "", "prompt: the table begins with what follows each token in the prompt. none: cold, as in the paper. auto: prompt where the size is adaptive."},
       {"tree_depth", "Tree depth", ParamType::integer, std::int64_t{kMaximumDepth}, 0, kMaximumDepth, {}, "tokens", "Levels of the static tree."},
   }));
   addSpeculative(registry, std::move(info), [](const DecoderSetup& setup, const Chooser&) -> Result<std::unique_ptr<Proposer>> {
