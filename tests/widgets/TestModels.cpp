@@ -130,6 +130,7 @@ class TestModels : public QObject {
           QCOMPARE(value("target p(x)"), v->p);
           QCOMPARE(value("drafter q(x)"), v->q);
           QCOMPARE(value("u drawn"), v->u);
+          QCOMPARE(value("ratio p/q"), v->p / v->q);
           QCOMPARE(value("accept if u < p/q"), std::min(1.0, v->p / v->q));
           QVERIFY(v->u >= v->threshold);
           // The three distributions of a refusal: the residual is max(0, p − q), normalised.

@@ -130,6 +130,7 @@ WhyCard whyOf(const Line& line, const MarkId& mark) {
     if (!std::isnan(v.pRaw)) card.rows.push_back(probability(tr("raw p(x)"), v.pRaw, tr("softmax of the raw logits, before temperature and filters")));
     if (v.pRank >= 0) card.rows.push_back({tr("rank under target"), kUnknown, tr("%1 (from 1)").arg(v.pRank + 1), tr("how many tokens the target liked more, plus one")});
     const bool ratio = v.rule == VerificationRule::r1 || v.rule == VerificationRule::r2;
+    if (!std::isnan(node.q) && node.q > 0) card.rows.push_back({tr("ratio p/q"), v.p / node.q, {}, tr("how much more the target likes it than the drafter does")});
     if (tested && ratio) card.rows.push_back({tr("accept if u < p/q"), v.threshold, {}, tr("threshold = min(1, p/q)")});
     if (tested && v.rule == VerificationRule::r4) card.rows.push_back({tr("accept if p >"), v.threshold, {}, tr("the bound of the lossy rule")});
     if (tested && v.rule == VerificationRule::r3) card.rows.push_back({tr("accepted with probability"), v.threshold, {}, tr("the target draws once at the parent; the chance that it draws this token is p")});

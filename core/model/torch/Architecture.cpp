@@ -24,7 +24,25 @@ const TensorNames kLlada = {"model.transformer.wte.weight", "model.transformer.l
     "model.transformer.blocks.{}.v_proj.weight", "model.transformer.blocks.{}.attn_out.weight", "model.transformer.blocks.{}.ff_norm.weight",
     "model.transformer.blocks.{}.ff_proj.weight", "model.transformer.blocks.{}.up_proj.weight", "model.transformer.blocks.{}.ff_out.weight"};
 
-constexpr const char* kSupported = "Supported: Llama-type models (GGUF or Hugging Face folder) and LLaDA (Hugging Face folder).";
+constexpr const char* kSupported = "Supported: llama, qwen2, qwen3 (GGUF or Hugging Face folder), mistral, smollm3 and llada (Hugging Face folder).";
+
+// What a family of Llama's layout adds to it.
+struct Family {
+  const char* name;
+  bool queryKeyNorm;
+  double normEpsilon;  // where config.json is silent
+  bool inGguf, interleavedInGguf;
+};
+constexpr Family kFamilies[] = {{"llama", false, 1e-6, true, true}, {"mistral", false, 1e-6, false, false}, {"qwen2", false, 1e-6, true, false}, {"qwen3", true, 1e-6, true, false}, {"smollm3", false, 1e-6, false, false}};
+const Family* familyOf(const std::string& name) {
+  const auto* found = std::find_if(std::begin(kFamilies), std::end(kFamilies), [&](const Family& family) { return name == family.name; });
+  return found == std::end(kFamilies) ? nullptr : found;
+}
+
+void nameHeadNorms(TensorNames& names, const char* query, const char* key) {
+  names.queryNorm = query;
+  names.keyNorm = key;
+}
 
 // Typed access to config.json with errors that name the field.
 class ConfigReader {
@@ -53,6 +71,10 @@ class ConfigReader {
   std::string text(const char* key) const {
     const auto found = document_.find(key);
     return found != document_.end() && found->is_string() ? found->get<std::string>() : std::string();
+  }
+  const json* array(const char* key) const {
+    const auto found = document_.find(key);
+    return found != document_.end() && found->is_array() ? &*found : nullptr;
   }
   const json* object(const char* key) const {
     const auto found = document_.find(key);
@@ -93,10 +115,30 @@ Status checkShape(const TransformerConfig& config, const std::string& where) {
   return {};
 }
 
-Result<Architecture> fromLlamaConfig(const ConfigReader& reader) {
+// Which layers rotate and which slide: `layer_types`, `no_rope_layers` and the window's fields.
+Status readLayerKinds(const ConfigReader& reader, TransformerConfig& config) {
+  int window = 0;
+  DECOSCOPE_TRY(reader.integer("sliding_window", window, 0));
+  const bool used = reader.boolean("use_sliding_window", config.architecture == "mistral");
+  if (window > 0 && used) {
+    config.window = window;
+    if (const json* kinds = reader.array("layer_types"))
+      for (const json& kind : *kinds) config.windowed.push_back(kind == "sliding_attention");
+  }
+  if (const json* rotary = reader.array("no_rope_layers"))
+    // Despite its name a 1 means that the layer does rotate.
+    for (const json& rotates : *rotary) config.rotary.push_back(rotates.is_number_integer() && rotates.get<int>() != 0);
+  for (const auto* list : {&config.windowed, &config.rotary})
+    if (!list->empty() && list->size() != static_cast<std::size_t>(config.layers))
+      return fail(ErrorCode::badInput, "a list has " + std::to_string(list->size()) + " entries for " + std::to_string(config.layers) + " layers", reader.where() + ", field layer_types or no_rope_layers");
+  return {};
+}
+
+Result<Architecture> fromLlamaConfig(const ConfigReader& reader, const Family& family) {
   Architecture result;
   TransformerConfig& c = result.config;
-  c.architecture = "llama";
+  c.architecture = family.name;
+  c.queryKeyNorm = family.queryKeyNorm;
   DECOSCOPE_TRY(reader.integer("num_hidden_layers", c.layers));
   DECOSCOPE_TRY(reader.integer("hidden_size", c.width));
   DECOSCOPE_TRY(reader.integer("num_attention_heads", c.heads));
@@ -107,11 +149,13 @@ Result<Architecture> fromLlamaConfig(const ConfigReader& reader) {
   DECOSCOPE_TRY(reader.integer("max_position_embeddings", c.context, 2048));
   if (const std::string activation = reader.text("hidden_act"); !activation.empty() && activation != "silu")
     return fail(ErrorCode::unsupported, "the activation '" + activation + "' is not supported yet", reader.where() + ", field hidden_act");
-  c.normEpsilon = static_cast<float>(reader.real("rms_norm_eps", 1e-6));
+  c.normEpsilon = static_cast<float>(reader.real("rms_norm_eps", family.normEpsilon));
   c.ropeTheta = reader.real("rope_theta", 10000);
   c.tied = reader.boolean("tie_word_embeddings", false);
   DECOSCOPE_TRY(readRopeScaling(reader, c));
+  DECOSCOPE_TRY(readLayerKinds(reader, c));
   result.names = kHuggingFaceLlama;
+  if (c.queryKeyNorm) nameHeadNorms(result.names, "model.layers.{}.self_attn.q_norm.weight", "model.layers.{}.self_attn.k_norm.weight");
   return result;
 }
 
@@ -153,36 +197,42 @@ Result<Architecture> fromFolder(const std::string& path) {
   if (reader.object("quantization_config"))
     return fail(ErrorCode::unsupported, "quantised Hugging Face checkpoints are not supported yet", where + ", field quantization_config", "Use the unquantised weights or a GGUF.");
   const std::string type = reader.text("model_type");
-  if (type == "llama") return fromLlamaConfig(reader);
+  if (const Family* family = familyOf(type)) return fromLlamaConfig(reader, *family);
   if (type == "llada") return fromLladaConfig(reader);
   return fail(ErrorCode::unsupported, "the architecture '" + type + "' is not supported yet", where + ", field model_type", kSupported);
 }
 
 Result<Architecture> fromGguf(const WeightFile& weights) {
   const std::string kind = weights.text("general.architecture");
-  if (kind != "llama") return fail(ErrorCode::unsupported, "the architecture '" + kind + "' is not supported yet", weights.path() + ", field general.architecture", kSupported);
+  const Family* family = familyOf(kind);
+  if (!family || !family->inGguf) return fail(ErrorCode::unsupported, "the architecture '" + kind + "' is not supported yet", weights.path() + ", field general.architecture", kSupported);
   Architecture result;
   TransformerConfig& c = result.config;
-  c.architecture = "llama";
-  const auto number = [&](const char* key, std::int64_t fallback) { return static_cast<int>(std::clamp<std::int64_t>(weights.integer(key, fallback), 0, 1 << 30)); };
-  c.layers = number("llama.block_count", 0);
-  c.width = number("llama.embedding_length", 0);
-  c.heads = number("llama.attention.head_count", 0);
-  c.keyValueHeads = number("llama.attention.head_count_kv", c.heads);
-  c.headSize = number("llama.attention.key_length", c.heads > 0 ? c.width / c.heads : 0);
-  c.inner = number("llama.feed_forward_length", 0);
-  c.context = number("llama.context_length", 2048);
+  c.architecture = kind;
+  c.queryKeyNorm = family->queryKeyNorm;
+  const auto field = [&](const char* key) { return kind + "." + key; };
+  const auto number = [&](const char* key, std::int64_t fallback) { return static_cast<int>(std::clamp<std::int64_t>(weights.integer(field(key), fallback), 0, 1 << 30)); };
+  c.layers = number("block_count", 0);
+  c.width = number("embedding_length", 0);
+  c.heads = number("attention.head_count", 0);
+  c.keyValueHeads = number("attention.head_count_kv", c.heads);
+  c.headSize = number("attention.key_length", c.heads > 0 ? c.width / c.heads : 0);
+  c.inner = number("feed_forward_length", 0);
+  c.context = number("context_length", 2048);
   const WeightTensor* embedding = weights.find(kGgufLlama.embedding);
-  c.vocabulary = embedding && embedding->shape.size() == 2 ? static_cast<int>(embedding->shape[0]) : number("llama.vocab_size", 0);
-  c.normEpsilon = static_cast<float>(weights.real("llama.attention.layer_norm_rms_epsilon", 1e-5));
-  c.ropeTheta = weights.real("llama.rope.freq_base", 10000);
+  c.vocabulary = embedding && embedding->shape.size() == 2 ? static_cast<int>(embedding->shape[0]) : number("vocab_size", 0);
+  c.normEpsilon = static_cast<float>(weights.real(field("attention.layer_norm_rms_epsilon"), 1e-5));
+  c.ropeTheta = weights.real(field("rope.freq_base"), 10000);
   c.tied = weights.find(kGgufLlama.head) == nullptr;
-  c.rotaryInterleaved = true;
-  if (number("llama.rope.dimension_count", c.headSize) != c.headSize)
-    return fail(ErrorCode::unsupported, "partial rotary embeddings are not supported yet", weights.path() + ", field llama.rope.dimension_count");
-  if (number("llama.expert_count", 0) > 0) return fail(ErrorCode::unsupported, "mixtures of experts are not supported yet", weights.path() + ", field llama.expert_count");
+  c.rotaryInterleaved = family->interleavedInGguf;
+  if (number("rope.dimension_count", c.headSize) != c.headSize)
+    return fail(ErrorCode::unsupported, "partial rotary embeddings are not supported yet", weights.path() + ", field " + field("rope.dimension_count"));
+  if (number("expert_count", 0) > 0) return fail(ErrorCode::unsupported, "mixtures of experts are not supported yet", weights.path() + ", field " + field("expert_count"));
   if (weights.find("rope_freqs.weight")) return fail(ErrorCode::unsupported, "rotary factors in the file are not supported yet", weights.path() + ", tensor rope_freqs.weight");
+  if (const std::string scaling = weights.text(field("rope.scaling.type")); !scaling.empty() && scaling != "none")
+    return fail(ErrorCode::unsupported, "rotary scaling of type '" + scaling + "' is not supported in GGUF files yet", weights.path() + ", field " + field("rope.scaling.type"));
   result.names = kGgufLlama;
+  if (c.queryKeyNorm) nameHeadNorms(result.names, "blk.{}.attn_q_norm.weight", "blk.{}.attn_k_norm.weight");
   return result;
 }
 

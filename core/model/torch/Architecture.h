@@ -19,7 +19,7 @@ struct RopeScaling {
 };
 
 struct TransformerConfig {
-  std::string architecture;   // "llama", "llada"
+  std::string architecture;   // "llama", "qwen3", "llada", …
   int layers = 0, width = 0, heads = 0, keyValueHeads = 0, headSize = 0, inner = 0, vocabulary = 0, context = 0;
   float normEpsilon = 1e-5f;
   double ropeTheta = 10000;
@@ -27,6 +27,12 @@ struct TransformerConfig {
   bool tied = false;
   bool diffusion = false;     // full visibility, unshifted logits
   TokenId maskToken = -1;
+  bool queryKeyNorm = false;  // RMS norm over each head of queries and keys, before the rotation
+  std::vector<bool> rotary;   // by layer: whether positions are rotated in; empty: everywhere
+  int window = 0;             // sliding attention sees so many positions, its own included; 0: none
+  std::vector<bool> windowed; // by layer: whether the window holds there; empty: everywhere
+  bool rotates(int layer) const { return rotary.empty() || rotary[static_cast<std::size_t>(layer)]; }
+  bool slides(int layer) const { return window > 0 && (windowed.empty() || windowed[static_cast<std::size_t>(layer)]); }
   bool rotaryInterleaved = false;  // GGUF stores q and k rows of Llama in rotary-interleaved order
 };
 
@@ -34,6 +40,7 @@ struct TransformerConfig {
 struct TensorNames {
   std::string embedding, finalNorm, head;
   std::string attentionNorm, query, key, value, output, mlpNorm, gate, up, down;
+  std::string queryNorm, keyNorm;  // where the family has them
 };
 
 struct Architecture {

@@ -41,7 +41,7 @@ struct Linear {
 };
 
 struct Block {
-  Tensor attentionNorm, mlpNorm;
+  Tensor attentionNorm, mlpNorm, queryNorm, keyNorm;
   Linear queryKeyValue, output, gateUp, down;
   Tensor keys, values;  // [capacity, key/value heads × head size]
 };
@@ -159,12 +159,15 @@ class TransformerModel final : public Model {
   Status check(const ForwardRequest& request) const;
   std::vector<std::int32_t> positionsOf(const ForwardRequest& request) const;
   Visible visibleOf(const ForwardRequest& request) const;
+  Visible withinWindow(const Visible& all, std::int64_t rows) const;
+  void buildMask(Visible& visible, std::int64_t rows) const;
   void reserveCache(std::int64_t slots);
   void reserveWorkspace(std::int64_t rows);
   Status embed(const std::vector<TokenId>& tokens, Tensor& x) const;
   void linear(const Linear& layer, const Tensor& x, Tensor& out);
   void accumulate(const Tensor& y, Tensor& x) const;
   void norm(const Tensor& x, const Tensor& weight, Tensor& out) const;
+  void normHeads(Tensor& queryKeyValue, const Block& block) const;
   void rotate(Tensor& queryKeyValue, const std::vector<std::int32_t>& positions) const;
   void storeKeys(Block& block, const Tensor& queryKeyValue, std::int64_t base) const;
   void attend(const Block& block, const Tensor& queryKeyValue, const Visible& visible, Tensor& out, std::vector<float>* weights) const;
@@ -187,6 +190,7 @@ class TransformerModel final : public Model {
   Linear head_;
   Tensor cosine_, sine_;                    // [context, head size / 2]
   std::int64_t cached_ = 0, capacity_ = 0;
+  std::vector<std::int32_t> slotPositions_;  // of each cached token; behind them those of the forward under way
   Tensor x_, normed_, queryKeyValue_, attended_, projected_, gateUp_, gated_, logits_;  // workspace, [rows, …]
   std::vector<std::uint16_t> rounded_;
 
@@ -304,6 +308,10 @@ Status TransformerModel::load(const WeightFile& weights, const LoadOptions& opti
     Block block;
     DECOSCOPE_ASSIGN(block.attentionNorm, loadVector(weights, layerName(names_.attentionNorm, i), d));
     DECOSCOPE_ASSIGN(block.mlpNorm, loadVector(weights, layerName(names_.mlpNorm, i), d));
+    if (config_.queryKeyNorm) {
+      DECOSCOPE_ASSIGN(block.queryNorm, loadVector(weights, layerName(names_.queryNorm, i), config_.headSize));
+      DECOSCOPE_ASSIGN(block.keyNorm, loadVector(weights, layerName(names_.keyNorm, i), config_.headSize));
+    }
     DECOSCOPE_ASSIGN(const Part query, part(names_.query, i, queryWidth(), d, config_.rotaryInterleaved));
     DECOSCOPE_ASSIGN(const Part key, part(names_.key, i, keyWidth(), d, config_.rotaryInterleaved));
     DECOSCOPE_ASSIGN(const Part value, part(names_.value, i, keyWidth(), d, false));
@@ -394,17 +402,37 @@ Visible TransformerModel::visibleOf(const ForwardRequest& request) const {
       slots.push_back(static_cast<std::int32_t>(cached_ + static_cast<std::int64_t>(i)));
     }
   }
-  if (!useKernels_) {
-    Tensor mask = at::full({count, visible.total}, visible.full ? 0.0 : -INFINITY, at::kFloat);
-    if (!visible.full)
-      for (std::int64_t row = 0; row < count; ++row) {
-        float* values = mask.data_ptr<float>() + row * visible.total;
-        for (std::size_t i = 0; i < visible.count(row); ++i)
-          values[visible.chain ? static_cast<std::int64_t>(i) : visible.slots[static_cast<std::size_t>(row)][i]] = 0;
-      }
-    visible.mask = mask.to(device_);
-  }
+  buildMask(visible, count);
   return visible;
+}
+
+void TransformerModel::buildMask(Visible& visible, std::int64_t rows) const {
+  if (useKernels_) return;
+  Tensor mask = at::full({rows, visible.total}, visible.full ? 0.0 : -INFINITY, at::kFloat);
+  if (!visible.full)
+    for (std::int64_t row = 0; row < rows; ++row) {
+      float* values = mask.data_ptr<float>() + row * visible.total;
+      for (std::size_t i = 0; i < visible.count(row); ++i)
+        values[visible.chain ? static_cast<std::int64_t>(i) : visible.slots[static_cast<std::size_t>(row)][i]] = 0;
+    }
+  visible.mask = mask.to(device_);
+}
+
+// What sliding layers see of `all`: positions nearer than the window, by position and not by slot, because a tree's slots skip.
+Visible TransformerModel::withinWindow(const Visible& all, std::int64_t rows) const {
+  Visible near = all;
+  near.chain = false;
+  near.slots.assign(static_cast<std::size_t>(rows), {});
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const std::int32_t oldest = slotPositions_[static_cast<std::size_t>(all.base + row)] - config_.window;
+    auto& slots = near.slots[static_cast<std::size_t>(row)];
+    for (std::size_t i = 0; i < all.count(row); ++i) {
+      const auto slot = all.chain ? static_cast<std::int32_t>(i) : all.slots[static_cast<std::size_t>(row)][i];
+      if (slotPositions_[static_cast<std::size_t>(slot)] > oldest) slots.push_back(slot);
+    }
+  }
+  buildMask(near, rows);
+  return near;
 }
 
 void TransformerModel::reserveCache(std::int64_t slots) {
@@ -492,6 +520,30 @@ void TransformerModel::norm(const Tensor& x, const Tensor& weight, Tensor& out) 
   const std::int64_t width = x.size(1);
   workers_->forPieces(x.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t row = begin; row < end; ++row) kernels::rmsNorm(source + row * width, factors, config_.normEpsilon, static_cast<std::size_t>(width), result + row * width);
+  });
+}
+
+// Each head of queries and keys by its own root mean square, in place.
+void TransformerModel::normHeads(Tensor& queryKeyValue, const Block& block) const {
+  if (!block.queryNorm.defined()) return;
+  const std::int64_t size = config_.headSize, rows = queryKeyValue.size(0);
+  if (!useKernels_) {
+    const auto part = [&](std::int64_t first, std::int64_t heads, const Tensor& weight) {
+      Tensor view = queryKeyValue.narrow(1, first, heads * size).view({rows, heads, size});
+      view.copy_(view * at::rsqrt(view.pow(2).mean(-1, true) + config_.normEpsilon) * weight);
+    };
+    part(0, config_.heads, block.queryNorm);
+    part(queryWidth(), config_.keyValueHeads, block.keyNorm);
+    return;
+  }
+  float* first = queryKeyValue.data_ptr<float>();
+  const std::int64_t stride = queryKeyValue.size(1), heads = config_.heads + config_.keyValueHeads;
+  workers_->forPieces(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row)
+      for (std::int64_t head = 0; head < heads; ++head) {
+        float* values = first + row * stride + head * size;
+        kernels::rmsNorm(values, (head < config_.heads ? block.queryNorm : block.keyNorm).const_data_ptr<float>(), config_.normEpsilon, static_cast<std::size_t>(size), values);
+      }
   });
 }
 
@@ -617,6 +669,9 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
     for (const std::int32_t position : positions)
       if (position < 0 || position >= config_.context) return fail(ErrorCode::badInput, "position " + std::to_string(position) + " is outside the context", info_.name);
     const Visible visible = visibleOf(request);
+    slotPositions_.resize(static_cast<std::size_t>(cached_));
+    slotPositions_.insert(slotPositions_.end(), positions.begin(), positions.end());
+    const Visible near = config_.window > 0 ? withinWindow(visible, rows) : Visible();
     ForwardOutput output;
     output.taps.resize(request.taps.size());
 
@@ -629,11 +684,12 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
       Block& block = blocks_[static_cast<std::size_t>(i)];
       norm(x, block.attentionNorm, normed);
       linear(block.queryKeyValue, normed, queryKeyValue);
-      rotate(queryKeyValue, positions);
+      normHeads(queryKeyValue, block);
+      if (config_.rotates(i)) rotate(queryKeyValue, positions);
       storeKeys(block, queryKeyValue, cached_);
       const bool watched = std::any_of(request.taps.begin(), request.taps.end(), [&](const Tap& tap) { return tap.site == TapSite::attentionWeights && tap.layer == i; });
       std::vector<float> weights;
-      attend(block, queryKeyValue, visible, attended, watched ? &weights : nullptr);
+      attend(block, queryKeyValue, config_.slides(i) ? near : visible, attended, watched ? &weights : nullptr);
       if (watched) tap(request, TapSite::attentionWeights, i, at::from_blob(weights.data(), {config_.heads, rows, visible.total}, at::kFloat), output.taps);
       linear(block.output, attended, projected);
       accumulate(projected, x);
@@ -694,6 +750,7 @@ Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots)
         }
       }
   }
+  for (std::size_t i = 0; i < slots.size(); ++i) slotPositions_[static_cast<std::size_t>(prefix) + i] = slotPositions_[static_cast<std::size_t>(slots[i])];
   cached_ = prefix + static_cast<std::int64_t>(slots.size());
   return {};
 }
@@ -722,8 +779,9 @@ Result<at::ScalarType> typeOf(const std::string& name, std::int64_t parameters) 
 std::string roleOf(const std::string& name, const TensorNames& names) {
   const std::pair<const std::string*, const char*> roles[] = {{&names.embedding, "token embedding"}, {&names.finalNorm, "final norm"}, {&names.head, "LM head"},
       {&names.attentionNorm, "attention norm"}, {&names.query, "attention query"}, {&names.key, "attention key"}, {&names.value, "attention value"}, {&names.output, "attention output"},
-      {&names.mlpNorm, "MLP norm"}, {&names.gate, "MLP gate"}, {&names.up, "MLP up"}, {&names.down, "MLP down"}};
+      {&names.queryNorm, "query head norm"}, {&names.keyNorm, "key head norm"}, {&names.mlpNorm, "MLP norm"}, {&names.gate, "MLP gate"}, {&names.up, "MLP up"}, {&names.down, "MLP down"}};
   for (const auto& [pattern, role] : roles) {
+    if (pattern->empty()) continue;
     const auto hole = pattern->find("{}");
     if (hole == std::string::npos ? name == *pattern : name.starts_with(pattern->substr(0, hole)) && name.ends_with(pattern->substr(hole + 2))) return role;
   }
