@@ -10,7 +10,8 @@
 
 namespace decoscope {
 
-CommandPalette::CommandPalette(const QList<QAction*>& actions, QWidget* parent) : QDialog(parent, Qt::Popup), actions_(actions), search_(new QLineEdit), list_(new QListWidget) {
+CommandPalette::CommandPalette(const QList<QAction*>& actions, QWidget* parent)
+    : QDialog(parent, Qt::Popup), actions_(actions), search_(new QLineEdit), list_(new QListWidget) {
   setObjectName("commandPalette");
   auto* layout = new QVBoxLayout(this);
   layout->setContentsMargins(8, 8, 8, 8);
@@ -50,10 +51,12 @@ void CommandPalette::fill() {
     const int fit = score(action->text().remove('&'), search_->text());
     if (fit >= 0) found.push_back({fit, action});
   }
-  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a.first > b.first; });
   for (const auto& [fit, action] : found) {
     const QString keys = action->shortcut().toString(QKeySequence::NativeText);
-    auto* item = new QListWidgetItem(action->text().remove('&') + (keys.isEmpty() ? QString() : QStringLiteral("    ") + keys), list_);
+    auto* item = new QListWidgetItem(
+        action->text().remove('&') + (keys.isEmpty() ? QString() : QStringLiteral("    ") + keys), list_);
     item->setData(Qt::UserRole, QVariant::fromValue(static_cast<QObject*>(action)));
     item->setToolTip(action->toolTip());
     if (!action->isEnabled()) item->setFlags(item->flags() & ~Qt::ItemIsEnabled);
@@ -73,7 +76,8 @@ bool CommandPalette::eventFilter(QObject* object, QEvent* event) {
   if (event->type() == QEvent::KeyPress) {
     const int key = static_cast<QKeyEvent*>(event)->key();
     if (key == Qt::Key_Up || key == Qt::Key_Down) {
-      list_->setCurrentRow(std::clamp(list_->currentRow() + (key == Qt::Key_Down ? 1 : -1), 0, std::max(0, list_->count() - 1)));
+      list_->setCurrentRow(std::clamp(list_->currentRow() + (key == Qt::Key_Down ? 1 : -1), 0,
+                                      std::max(0, list_->count() - 1)));
       return true;
     }
   }
@@ -97,7 +101,8 @@ ShortcutsDialog::ShortcutsDialog(const QList<QAction*>& actions, QWidget* parent
     table->setItem(row, 1, new QTableWidgetItem(keys));
   };
   for (QAction* action : actions)
-    if (!action->shortcut().isEmpty()) add(action->text().remove('&'), action->shortcut().toString(QKeySequence::NativeText));
+    if (!action->shortcut().isEmpty())
+      add(action->text().remove('&'), action->shortcut().toString(QKeySequence::NativeText));
   add(tr("Canvas: parent, child, siblings"), tr("← → ↑ ↓"));
   add(tr("Canvas: next and previous round"), tr("PgDn PgUp, N P"));
   add(tr("Canvas: next rejected node"), tr("R"));

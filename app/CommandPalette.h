@@ -13,7 +13,8 @@ class CommandPalette final : public QDialog {
   Q_OBJECT
  public:
   CommandPalette(const QList<QAction*>& actions, QWidget* parent);
-  // How well `words` fits `name`: letters in order, the closer together and the nearer to word starts the better; −1: not at all.
+  // How well `words` fits `name`: letters in order, the closer together and the nearer to word starts the
+  // better; −1: not at all.
   static int score(const QString& name, const QString& words);
 
  protected:

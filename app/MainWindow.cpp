@@ -53,10 +53,12 @@ QLabel* heading(const QString& text) {
 // A tree's or table's current row and the shared selection follow each other.
 template <typename ModelType>
 void linkSelection(QAbstractItemView* view, ModelType* model, Selection* selection) {
-  QObject::connect(view->selectionModel(), &QItemSelectionModel::currentChanged, view, [view, model, selection](const QModelIndex& index) {
-    if (index.isValid() && view->hasFocus()) selection->select(model->markAt(index));
-  });
-  QObject::connect(view, &QAbstractItemView::clicked, view, [model, selection](const QModelIndex& index) { selection->select(model->markAt(index)); });
+  QObject::connect(view->selectionModel(), &QItemSelectionModel::currentChanged, view,
+                   [view, model, selection](const QModelIndex& index) {
+                     if (index.isValid() && view->hasFocus()) selection->select(model->markAt(index));
+                   });
+  QObject::connect(view, &QAbstractItemView::clicked, view,
+                   [model, selection](const QModelIndex& index) { selection->select(model->markAt(index)); });
   QObject::connect(selection, &Selection::changed, view, [view, model, selection] {
     if (!view->isVisible() || view->hasFocus()) return;
     const QModelIndex at = model->indexOf(selection->selected());
@@ -67,7 +69,12 @@ void linkSelection(QAbstractItemView* view, ModelType* model, Selection* selecti
 }  // namespace
 
 MainWindow::MainWindow(std::unique_ptr<SessionPort> session, QWidget* parent)
-    : QMainWindow(parent), controller_(std::make_unique<SessionController>(std::move(session))), line_(new Line(this)), selection_(new Selection(this)), runs_(new RunTreeModel(this)), events_(new EventModel(line_, this)) {
+    : QMainWindow(parent),
+      controller_(std::make_unique<SessionController>(std::move(session))),
+      line_(new Line(this)),
+      selection_(new Selection(this)),
+      runs_(new RunTreeModel(this)),
+      events_(new EventModel(line_, this)) {
   setObjectName("mainWindow");
   setWindowTitle(tr("Decoscope"));
   setAcceptDrops(true);
@@ -82,7 +89,8 @@ MainWindow::MainWindow(std::unique_ptr<SessionPort> session, QWidget* parent)
   connectSession();
   runs_->show(controller_->port().trace());
   setMethod(QStringLiteral("token-recycling"));
-  resizeDocks({findChild<QDockWidget*>("runDock"), findChild<QDockWidget*>("inspectorDock")}, {285, 330}, Qt::Horizontal);
+  resizeDocks({findChild<QDockWidget*>("runDock"), findChild<QDockWidget*>("inspectorDock")}, {285, 330},
+              Qt::Horizontal);
   defaultLayout_ = saveState(kLayoutVersion);
   QSettings settings;
   restoreGeometry(settings.value("window/geometry").toByteArray());
@@ -164,8 +172,10 @@ void MainWindow::buildCentre() {
   auto* colour = new QComboBox;
   colour->setObjectName("latticeColour");
   colour->addItems({tr("Colour: confidence"), tr("Colour: entropy"), tr("Colour: age")});
-  connect(colour, &QComboBox::currentIndexChanged, this, [this](int index) { lattice_->setColour(static_cast<LatticeColour>(index)); });
-  connect(scrub_, &QSlider::valueChanged, this, [this](int value) { lattice_->setThroughStep(value >= scrub_->maximum() ? -1 : value); });
+  connect(colour, &QComboBox::currentIndexChanged, this,
+          [this](int index) { lattice_->setColour(static_cast<LatticeColour>(index)); });
+  connect(scrub_, &QSlider::valueChanged, this,
+          [this](int value) { lattice_->setThroughStep(value >= scrub_->maximum() ? -1 : value); });
   auto* scrubLabel = new QLabel(tr("Step"));
   scrubLabel->setProperty("role", "dim");
   scrubLayout->addWidget(scrubLabel);
@@ -208,7 +218,8 @@ void MainWindow::buildCentre() {
   pages_->addWidget(splitter);
   setCentralWidget(centre);
 
-  for (FigureCanvas* canvas : {static_cast<FigureCanvas*>(tree_), static_cast<FigureCanvas*>(lattice_)}) connect(canvas, &FigureCanvas::contextMenuWanted, this, &MainWindow::contextMenu);
+  for (FigureCanvas* canvas : {static_cast<FigureCanvas*>(tree_), static_cast<FigureCanvas*>(lattice_)})
+    connect(canvas, &FigureCanvas::contextMenuWanted, this, &MainWindow::contextMenu);
   connect(transcript_, &TranscriptView::contextMenuWanted, this, &MainWindow::contextMenu);
   connect(line_, &Line::reset, this, [this] {
     head_ = -1;
@@ -216,8 +227,10 @@ void MainWindow::buildCentre() {
     scrub_->setValue(scrub_->maximum());
     tabs_->setTabEnabled(tabs_->indexOf(latticePage_), line_->hasCells());
     outlinePages_->setCurrentIndex(line_->hasCells() ? 1 : 0);
-    if (line_->hasCells()) tabs_->setCurrentWidget(latticePage_);
-    else if (tabs_->currentWidget() == latticePage_) tabs_->setCurrentWidget(tree_);
+    if (line_->hasCells())
+      tabs_->setCurrentWidget(latticePage_);
+    else if (tabs_->currentWidget() == latticePage_)
+      tabs_->setCurrentWidget(tree_);
   });
   connect(line_, &Line::appended, this, [this] {
     const bool atEnd = scrub_->value() == scrub_->maximum();
@@ -264,10 +277,12 @@ void MainWindow::buildDocks() {
   runView_->header()->setStretchLastSection(false);
   runView_->header()->setSectionResizeMode(0, QHeaderView::Stretch);
   runView_->header()->setSectionResizeMode(1, QHeaderView::ResizeToContents);
-  connect(runView_->selectionModel(), &QItemSelectionModel::currentChanged, this, [this](const QModelIndex& index) {
-    if (const RunId run = runs_->runAt(index); run && run != line_->run()) showRun(run);
-  });
-  connect(runs_, &QAbstractItemModel::rowsInserted, runView_, [this](const QModelIndex& parent) { runView_->expand(parent); });
+  connect(runView_->selectionModel(), &QItemSelectionModel::currentChanged, this,
+          [this](const QModelIndex& index) {
+            if (const RunId run = runs_->runAt(index); run && run != line_->run()) showRun(run);
+          });
+  connect(runs_, &QAbstractItemModel::rowsInserted, runView_,
+          [this](const QModelIndex& parent) { runView_->expand(parent); });
   layout->addWidget(runView_, 1);
 
   layout->addSpacing(6);
@@ -288,7 +303,9 @@ void MainWindow::buildDocks() {
   auto* common = new QFormLayout;
   common->setVerticalSpacing(5);
   common->setHorizontalSpacing(10);
-  for (const auto& [name, edit, tip] : {std::tuple{tr("Seed"), seed_, tr("Every draw is a pure function of it")}, {tr("New tokens"), maxTokens_, tr("At most; for diffusion the length of the answer")}}) {
+  for (const auto& [name, edit, tip] :
+       {std::tuple{tr("Seed"), seed_, tr("Every draw is a pure function of it")},
+        {tr("New tokens"), maxTokens_, tr("At most; for diffusion the length of the answer")}}) {
     auto* label = new QLabel(name);
     label->setProperty("role", "dim");
     label->setToolTip(tip);
@@ -355,11 +372,13 @@ void MainWindow::buildDocks() {
   metricsScroll->setMinimumHeight(120);
   layout->addWidget(metricsScroll, 2);
 
-  const auto dock = [this](const QString& name, const QString& title, QWidget* body, Qt::DockWidgetArea area) {
+  const auto dock = [this](const QString& name, const QString& title, QWidget* body,
+                           Qt::DockWidgetArea area) {
     auto* made = new QDockWidget(title);
     made->setObjectName(name);
     made->setWidget(body);
-    made->setFeatures(QDockWidget::DockWidgetMovable | QDockWidget::DockWidgetFloatable | QDockWidget::DockWidgetClosable);
+    made->setFeatures(QDockWidget::DockWidgetMovable | QDockWidget::DockWidgetFloatable |
+                      QDockWidget::DockWidgetClosable);
     addDockWidget(area, made);
     return made;
   };
@@ -396,7 +415,8 @@ void MainWindow::buildToolBar() {
   for (const MethodCard& card : controller_->methods()) {
     method_->addItem(QString::fromStdString(card.title), QString::fromStdString(card.name));
     QString tip = QString::fromStdString(card.summary);
-    tip += tr("\n%1 · lossless: %2").arg(QString::fromStdString(card.citation), QString::fromStdString(card.lossless));
+    tip += tr("\n%1 · lossless: %2")
+               .arg(QString::fromStdString(card.citation), QString::fromStdString(card.lossless));
     method_->setItemData(method_->count() - 1, tip, Qt::ToolTipRole);
   }
   connect(method_, &QComboBox::currentIndexChanged, this, &MainWindow::methodChosen);
@@ -412,7 +432,8 @@ void MainWindow::buildToolBar() {
   bar->addSeparator();
   for (const char* id : {"run.first", "run.back", "run.step", "run.run", "run.stop", "run.nextReject"}) {
     bar->addAction(actions_[id]);
-    if (QString(id) == "run.step" || QString(id) == "run.run") bar->widgetForAction(actions_[id])->setProperty("primary", true);
+    if (QString(id) == "run.step" || QString(id) == "run.run")
+      bar->widgetForAction(actions_[id])->setProperty("primary", true);
   }
   bar->addSeparator();
   for (const char* id : {"run.fork", "run.force"}) bar->addAction(actions_[id]);
@@ -470,7 +491,10 @@ void MainWindow::connectSession() {
     if (!runs.empty()) showRun(runs.front().id);
     const SessionState& state = controller_->state();
     if (!state.sessionPath.empty()) remember(QString::fromStdString(state.sessionPath));
-    if (state.readOnly) showMessage(tr("Opened for reading only: another program is writing this session, or the file is read-only. Save a copy to go on from it."));
+    if (state.readOnly)
+      showMessage(
+          tr("Opened for reading only: another program is writing this session, or the file is read-only. "
+             "Save a copy to go on from it."));
   });
 }
 
@@ -485,7 +509,8 @@ void MainWindow::refresh() {
   line_->refresh();
   if (line_->run()) runs_->setCurrent(line_->run());
   // After a Step the card says at once what was decided; during a Run the selection stays the user's.
-  if (explainNext_ && state.activity == Activity::idle && line_->count() > 0 && line_->run() == state.run && line_->count() == line_->expected()) {
+  if (explainNext_ && state.activity == Activity::idle && line_->count() > 0 && line_->run() == state.run &&
+      line_->count() == line_->expected()) {
     explainNext_ = false;
     selectDecision(line_->count() - 1);
   }

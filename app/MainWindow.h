@@ -47,23 +47,23 @@ class MainWindow final : public QMainWindow {
   ~MainWindow() override;
 
   // What the command line and the menus do.
-  void openPath(const QString& path);                 // a session, a model file or a model folder
+  void openPath(const QString& path);  // a session, a model file or a model folder
   void openSampleSession();
   void loadModel(const QString& nameOrPath, const QString& role = QStringLiteral("target"));
   void setPrompt(const QString& text, bool chat);
   bool setMethod(const QString& method);
-  bool setParameter(const QString& assignment);       // "name=value"; false when it does not fit
+  bool setParameter(const QString& assignment);  // "name=value"; false when it does not fit
   void setMaxNewTokens(int tokens);
   void newRun();
   void step(int count = 1);
   void showRun(RunId run);
-  void showView(const QString& name);                 // tree, lattice, outline, events, start
+  void showView(const QString& name);  // tree, lattice, outline, events, start
   void applyTheme(bool dark);
-  bool settled() const;                               // nothing loading, running, or being laid out
+  bool settled() const;  // nothing loading, running, or being laid out
   SessionController& controller() { return *controller_; }
   Line& line() { return *line_; }
   Selection& selection() { return *selection_; }
-  QString errorText() const;                          // of the bar; empty when it is not shown
+  QString errorText() const;  // of the bar; empty when it is not shown
   QList<QAction*> allActions() const;
   // The figure of the view that is shown, as `render` makes it. Nothing for views without one.
   std::optional<Figure> currentFigure() const;
@@ -74,7 +74,8 @@ class MainWindow final : public QMainWindow {
   void dropEvent(QDropEvent* event) override;
 
  private:
-  QAction* action(const QString& id, const QString& text, const QKeySequence& keys, std::function<void()> run, const QString& tip = {});
+  QAction* action(const QString& id, const QString& text, const QKeySequence& keys, std::function<void()> run,
+                  const QString& tip = {});
   void buildActions();
   void buildToolBar();
   void buildMenus();
@@ -83,7 +84,7 @@ class MainWindow final : public QMainWindow {
   void buildStatusBar();
   void connectSession();
 
-  void refresh();                    // after a change of the session
+  void refresh();  // after a change of the session
   void updateActions();
   void updateStatus();
   void fillModelMenu();
@@ -93,11 +94,11 @@ class MainWindow final : public QMainWindow {
   bool promptEdited() const;
   std::vector<std::string> changedAssignments() const;
   bool formDiffers() const;
-  void ensureCurrent();              // makes the shown run the one that Step continues
+  void ensureCurrent();  // makes the shown run the one that Step continues
   void runTo(const RunCondition& condition);
   void stepBack();
   void toFirstRound();
-  void selectDecision(int index);    // what settled a round: its first refusal, else its last token
+  void selectDecision(int index);  // what settled a round: its first refusal, else its last token
   void nextReject();
   void forkHere(std::optional<TokenId> force = {});
   void forceDialog();
@@ -115,8 +116,8 @@ class MainWindow final : public QMainWindow {
   void fillRecent();
   void palette();
   void about();
-  int shownIndex() const;            // the round that the views point at
-  int head() const;                  // rounds before it are done; the end unless stepped back
+  int shownIndex() const;  // the round that the views point at
+  int head() const;        // rounds before it are done; the end unless stepped back
 
   std::unique_ptr<SessionController> controller_;
   Line* line_;
@@ -128,7 +129,7 @@ class MainWindow final : public QMainWindow {
   int head_ = -1;
   bool filling_ = false, promptTouched_ = false, explainNext_ = false;
   std::vector<CatalogEntry> catalog_;
-  std::map<std::string, QString> roles_;       // models chosen for roles other than the target
+  std::map<std::string, QString> roles_;  // models chosen for roles other than the target
 
   QHash<QString, QAction*> actions_;
   QStackedWidget* pages_ = nullptr;
@@ -155,7 +156,8 @@ class MainWindow final : public QMainWindow {
   QComboBox* method_ = nullptr;
   QToolButton *model_ = nullptr, *drafter_ = nullptr;
   QMenu *modelMenu_ = nullptr, *drafterMenu_ = nullptr, *recentMenu_ = nullptr;
-  QLabel *changedNote_ = nullptr, *device_ = nullptr, *memory_ = nullptr, *speed_ = nullptr, *position_ = nullptr, *saved_ = nullptr, *phase_ = nullptr, *errorLabel_ = nullptr;
+  QLabel *changedNote_ = nullptr, *device_ = nullptr, *memory_ = nullptr, *speed_ = nullptr,
+         *position_ = nullptr, *saved_ = nullptr, *phase_ = nullptr, *errorLabel_ = nullptr;
   QProgressBar* progress_ = nullptr;
   QToolButton* cancel_ = nullptr;
   QFrame* errorBar_ = nullptr;

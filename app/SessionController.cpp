@@ -8,13 +8,20 @@ namespace {
 constexpr int kFrameMilliseconds = 16;
 }
 
-SessionController::SessionController(std::unique_ptr<SessionPort> port, QObject* parent) : QObject(parent), port_(std::move(port)), methods_(port_->methods()), state_(port_->state()), source_(port_->trace()) {
+SessionController::SessionController(std::unique_ptr<SessionPort> port, QObject* parent)
+    : QObject(parent),
+      port_(std::move(port)),
+      methods_(port_->methods()),
+      state_(port_->state()),
+      source_(port_->trace()) {
   frame_.setSingleShot(true);
   frame_.setInterval(kFrameMilliseconds);
   connect(&frame_, &QTimer::timeout, this, &SessionController::take);
   port_->setListener([this](const TraceNotice*) {
     // One posted event until it is taken up, however many notices come.
-    if (!pending_.exchange(true)) QMetaObject::invokeMethod(this, [this] { frame_.start(); }, Qt::QueuedConnection);
+    if (!pending_.exchange(true))
+      QMetaObject::invokeMethod(
+          this, [this] { frame_.start(); }, Qt::QueuedConnection);
   });
 }
 
@@ -24,7 +31,8 @@ SessionController::~SessionController() {
 }
 
 const MethodCard* SessionController::method(const std::string& name) const {
-  const auto found = std::find_if(methods_.begin(), methods_.end(), [&](const MethodCard& card) { return card.name == name; });
+  const auto found = std::find_if(methods_.begin(), methods_.end(),
+                                  [&](const MethodCard& card) { return card.name == name; });
   return found == methods_.end() ? nullptr : &*found;
 }
 

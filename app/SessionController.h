@@ -22,9 +22,9 @@ class SessionController final : public QObject {
   bool busy() const { return state_.activity != Activity::idle; }
 
  Q_SIGNALS:
-  void changed();               // state or trace may differ; at most once per frame
+  void changed();  // state or trace may differ; at most once per frame
   void failed(const Error& error);
-  void sourceReplaced();        // another session is open
+  void sourceReplaced();  // another session is open
 
  private:
   void take();

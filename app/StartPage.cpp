@@ -37,7 +37,9 @@ StartPage::StartPage(QWidget* parent) : QWidget(parent), recent_(new QVBoxLayout
   large.setWeight(QFont::DemiBold);
   title->setFont(large);
   outer->addWidget(title);
-  auto* lead = new QLabel(tr("Choose a model, write a prompt, press Step (F10). Or replay a recorded run: no model is needed for that."));
+  auto* lead =
+      new QLabel(tr("Choose a model, write a prompt, press Step (F10). Or replay a recorded run: no model is "
+                    "needed for that."));
   lead->setProperty("role", "dim");
   lead->setWordWrap(true);
   outer->addWidget(lead);
@@ -56,7 +58,8 @@ StartPage::StartPage(QWidget* parent) : QWidget(parent), recent_(new QVBoxLayout
   outer->addSpacing(20);
   auto* columns = new QHBoxLayout;
   columns->setSpacing(40);
-  for (const auto& [name, list] : {std::pair{tr("RECENT SESSIONS"), recent_}, {tr("MODELS ON THIS COMPUTER"), models_}}) {
+  for (const auto& [name, list] :
+       {std::pair{tr("RECENT SESSIONS"), recent_}, {tr("MODELS ON THIS COMPUTER"), models_}}) {
     auto* column = new QVBoxLayout;
     column->setSpacing(6);
     column->addWidget(heading(name));
@@ -87,12 +90,18 @@ void StartPage::show(const QStringList& recent, const std::vector<CatalogEntry>&
   if (recent.isEmpty()) none(recent_, tr("None yet"));
   for (std::size_t i = 0; i < models.size() && i < 8; ++i) {
     const CatalogEntry& model = models[i];
-    auto* button = new QPushButton(tr("%1    %2 MB · %3").arg(QString::fromStdString(model.name)).arg(model.bytes / 1'000'000).arg(QString::fromStdString(model.format)));
+    auto* button = new QPushButton(tr("%1    %2 MB · %3")
+                                       .arg(QString::fromStdString(model.name))
+                                       .arg(model.bytes / 1'000'000)
+                                       .arg(QString::fromStdString(model.format)));
     button->setToolTip(QString::fromStdString(model.path));
-    connect(button, &QPushButton::clicked, this, [this, name = QString::fromStdString(model.name)] { Q_EMIT modelWanted(name); });
+    connect(button, &QPushButton::clicked, this,
+            [this, name = QString::fromStdString(model.name)] { Q_EMIT modelWanted(name); });
     models_->addWidget(button);
   }
-  if (models.empty()) none(models_, tr("None found. packaging/fetch-model brings SmolLM2, or open a GGUF file or a Hugging Face folder."));
+  if (models.empty())
+    none(models_, tr("None found. packaging/fetch-model brings SmolLM2, or open a GGUF file or a Hugging "
+                     "Face folder."));
 }
 
 }  // namespace decoscope

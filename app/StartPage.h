@@ -1,4 +1,5 @@
-// What stands in the middle while nothing is open: the sample session, recent sessions, models on disk. GUI thread.
+// What stands in the middle while nothing is open: the sample session, recent sessions, models on disk. GUI
+// thread.
 #pragma once
 
 #include <QWidget>

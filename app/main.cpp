@@ -29,7 +29,8 @@ class Script final : public QObject {
 
  private:
   void next() {
-    if (options_.isSet("capture") && clock_.elapsed() > 300'000) return quit("the window did not settle within five minutes");
+    if (options_.isSet("capture") && clock_.elapsed() > 300'000)
+      return quit("the window did not settle within five minutes");
     if (options_.isSet("capture") && !window_.errorText().isEmpty()) return quit(window_.errorText());
     if (!window_.settled()) {
       quiet_ = 0;
@@ -43,10 +44,12 @@ class Script final : public QObject {
         if (options_.isSet("model")) window_.loadModel(options_.value("model"));
         break;
       case 1:
-        if (options_.isSet("method") && !window_.setMethod(options_.value("method"))) return quit("there is no method '" + options_.value("method") + "'");
+        if (options_.isSet("method") && !window_.setMethod(options_.value("method")))
+          return quit("there is no method '" + options_.value("method") + "'");
         for (const QString& assignment : options_.values("set"))
           if (!window_.setParameter(assignment)) return quit("the parameter does not fit: " + assignment);
-        if (options_.isSet("max-new-tokens")) window_.setMaxNewTokens(options_.value("max-new-tokens").toInt());
+        if (options_.isSet("max-new-tokens"))
+          window_.setMaxNewTokens(options_.value("max-new-tokens").toInt());
         if (options_.isSet("prompt")) window_.setPrompt(options_.value("prompt"), !options_.isSet("raw"));
         break;
       case 2:
@@ -60,22 +63,29 @@ class Script final : public QObject {
           const int step = std::clamp(options_.value("step").toInt(), 0, window_.line().count() - 1);
           const auto run = window_.line().step(step)->run;
           window_.selection().select({MarkId::Kind::round, run, step, -1});
-          if (options_.isSet("node")) window_.selection().select({MarkId::Kind::node, run, step, options_.value("node").toLongLong()});
-          if (options_.isSet("cell")) window_.selection().select({MarkId::Kind::cell, run, step, options_.value("cell").toLongLong()});
+          if (options_.isSet("node"))
+            window_.selection().select({MarkId::Kind::node, run, step, options_.value("node").toLongLong()});
+          if (options_.isSet("cell"))
+            window_.selection().select({MarkId::Kind::cell, run, step, options_.value("cell").toLongLong()});
         }
         if (options_.isSet("reject"))
-          if (QAction* next = window_.findChild<QAction*>("run.nextReject"); next && window_.line().count() > 0) next->trigger();
+          if (QAction* next = window_.findChild<QAction*>("run.nextReject");
+              next && window_.line().count() > 0)
+            next->trigger();
         if (options_.isSet("view")) window_.showView(options_.value("view"));
         break;
       }
-      case 5: break;
+      case 5:
+        break;
       case 6:
         timer_.stop();
         if (!options_.isSet("capture")) return;
-        if (!window_.grab().save(options_.value("capture"))) return quit("the picture could not be written: " + options_.value("capture"));
+        if (!window_.grab().save(options_.value("capture")))
+          return quit("the picture could not be written: " + options_.value("capture"));
         quit({});
         break;
-      default: break;
+      default:
+        break;
     }
   }
   void quit(const QString& why) {
@@ -113,16 +123,28 @@ int main(int argc, char** argv) {
   options.addHelpOption();
   options.addVersionOption();
   options.addPositionalArgument("PATH", "A session, a model file or a model folder", "[PATH]");
-  options.addOptions({{"model", "Load this model: a path or a name of the catalogue", "model"}, {"method", "Choose this method", "method"}, {"set", "A parameter, name=value; may repeat", "assignment"},
-                      {"prompt", "Put this text into the prompt field", "text"}, {"raw", "The prompt is not a chat message"}, {"max-new-tokens", "At most this many new tokens", "count"},
-                      {"steps", "Take so many steps", "count"}, {"run", "Show this run", "run"}, {"step", "Select this step", "step"}, {"node", "Select this node of the step", "node"}, {"cell", "Select this position of the step", "position"}, {"reject", "Select the first refused token from that step on"},
-                      {"view", "tree, lattice, outline, events or start", "view"}, {"theme", "light or dark", "theme"}, {"size", "Size of the window, WIDTHxHEIGHT", "size"},
+  options.addOptions({{"model", "Load this model: a path or a name of the catalogue", "model"},
+                      {"method", "Choose this method", "method"},
+                      {"set", "A parameter, name=value; may repeat", "assignment"},
+                      {"prompt", "Put this text into the prompt field", "text"},
+                      {"raw", "The prompt is not a chat message"},
+                      {"max-new-tokens", "At most this many new tokens", "count"},
+                      {"steps", "Take so many steps", "count"},
+                      {"run", "Show this run", "run"},
+                      {"step", "Select this step", "step"},
+                      {"node", "Select this node of the step", "node"},
+                      {"cell", "Select this position of the step", "position"},
+                      {"reject", "Select the first refused token from that step on"},
+                      {"view", "tree, lattice, outline, events or start", "view"},
+                      {"theme", "light or dark", "theme"},
+                      {"size", "Size of the window, WIDTHxHEIGHT", "size"},
                       {"capture", "Save a picture of the window to this PNG file and quit", "file"}});
   options.process(application);
 
   const bool capture = options.isSet("capture");
   // Pictures do not depend on what somebody has set up, and leave it alone.
-  if (capture) QSettings::setPath(QSettings::NativeFormat, QSettings::UserScope, "/nonexistent/decoscope-capture");
+  if (capture)
+    QSettings::setPath(QSettings::NativeFormat, QSettings::UserScope, "/nonexistent/decoscope-capture");
   const QSettings settings;
   bool dark = settings.value("window/dark", true).toBool();
   if (options.isSet("theme")) dark = options.value("theme") != "light";
@@ -132,7 +154,8 @@ int main(int argc, char** argv) {
   MainWindow window(makeSession());
   if (options.isSet("size")) {
     const QStringList size = options.value("size").split('x');
-    if (size.size() == 2 && size[0].toInt() > 200 && size[1].toInt() > 200) window.resize(size[0].toInt(), size[1].toInt());
+    if (size.size() == 2 && size[0].toInt() > 200 && size[1].toInt() > 200)
+      window.resize(size[0].toInt(), size[1].toInt());
   }
   window.show();
   if (!options.positionalArguments().isEmpty()) window.openPath(options.positionalArguments().front());

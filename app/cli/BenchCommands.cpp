@@ -22,7 +22,10 @@ double median(std::vector<double> values) {
 }
 json spread(const std::vector<double>& values) {
   if (values.empty()) return nullptr;
-  return {{"median", median(values)}, {"minimum", *std::min_element(values.begin(), values.end())}, {"maximum", *std::max_element(values.begin(), values.end())}, {"runs", values.size()}};
+  return {{"median", median(values)},
+          {"minimum", *std::min_element(values.begin(), values.end())},
+          {"maximum", *std::max_element(values.begin(), values.end())},
+          {"runs", values.size()}};
 }
 
 struct BenchOptions {
@@ -45,7 +48,8 @@ double memoryBandwidth() {
   return median(rates);
 }
 
-Result<double> timeRun(Engine& engine, const BenchOptions& options, const std::string& record, const Context& context) {
+Result<double> timeRun(Engine& engine, const BenchOptions& options, const std::string& record,
+                       const Context& context) {
   RunRequest request;
   request.promptText = options.prompt;
   request.maxNewTokens = options.tokens;
@@ -65,12 +69,19 @@ Result<json> benchDecode(const Context& context, const BenchOptions& options, En
   }
   const ModelInfo& info = engine.model()->info();
   const double bandwidth = memoryBandwidth();
-  return json{{"suite", "decode"}, {"model", info.name}, {"dtype", info.dtype}, {"tokens_per_second", spread(rates)}, {"weight_bytes", info.bytes}, {"one_core_read_bytes_per_second", bandwidth}};
+  return json{{"suite", "decode"},          {"model", info.name},
+              {"dtype", info.dtype},        {"tokens_per_second", spread(rates)},
+              {"weight_bytes", info.bytes}, {"one_core_read_bytes_per_second", bandwidth}};
 }
 
-// The cost of recording: the same greedy run with everything recorded into a file, and with next to nothing, in turn.
+// The cost of recording: the same greedy run with everything recorded into a file, and with next to nothing,
+// in turn.
 Result<json> benchRecord(const Context& context, const BenchOptions& options, Engine& engine) {
-  const std::string path = (std::filesystem::temp_directory_path() / ("decoscope-bench-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) + ".decoscope")).string();
+  const std::string path =
+      (std::filesystem::temp_directory_path() /
+       ("decoscope-bench-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) +
+        ".decoscope"))
+          .string();
   std::vector<double> recorded, bare, ratios;
   {
     DECOSCOPE_ASSIGN(const Recording recording, recordInFile(path, OpenMode::create));
@@ -87,11 +98,18 @@ Result<json> benchRecord(const Context& context, const BenchOptions& options, En
   }
   std::error_code error;
   for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path + suffix, error);
-  return json{{"suite", "record"}, {"tokens_per_second_none", spread(bare)}, {"tokens_per_second_full", spread(recorded)}, {"cost_ratio", spread(ratios)}};
+  return json{{"suite", "record"},
+              {"tokens_per_second_none", spread(bare)},
+              {"tokens_per_second_full", spread(recorded)},
+              {"cost_ratio", spread(ratios)}};
 }
 
 Result<json> benchStore() {
-  const std::string path = (std::filesystem::temp_directory_path() / ("decoscope-store-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) + ".decoscope")).string();
+  const std::string path =
+      (std::filesystem::temp_directory_path() /
+       ("decoscope-store-" + std::to_string(std::chrono::steady_clock::now().time_since_epoch().count()) +
+        ".decoscope"))
+          .string();
   constexpr int kSteps = 4000, kNodes = 60;
   double seconds = 0;
   {
@@ -106,7 +124,8 @@ Result<json> benchStore() {
       record->step = step;
       for (int node = 0; node < kNodes; ++node) {
         record->events.push_back(ProposeFact{node, node - 1, node, 0.5, 0, node + 1, "bench"});
-        record->events.push_back(VerdictFact{node, VerdictKind::accepted, VerificationRule::r3, 0.5, 0.5, 0.1, 1, 0.5, 0, 0});
+        record->events.push_back(
+            VerdictFact{node, VerdictKind::accepted, VerificationRule::r3, 0.5, 0.5, 0.1, 1, 0.5, 0, 0});
       }
       DECOSCOPE_TRY(store->append(record));
     }
@@ -115,11 +134,15 @@ Result<json> benchStore() {
   }
   std::error_code error;
   for (const char* suffix : {"", "-wal", "-shm"}) std::filesystem::remove(path + suffix, error);
-  return json{{"suite", "store"}, {"nodes", kSteps * kNodes}, {"seconds", seconds}, {"nodes_per_second", kSteps * kNodes / seconds}};
+  return json{{"suite", "store"},
+              {"nodes", kSteps * kNodes},
+              {"seconds", seconds},
+              {"nodes_per_second", kSteps * kNodes / seconds}};
 }
 
 #ifdef DECOSCOPE_WITH_PAINTER
-// `rounds` rounds of `nodes` proposed nodes: four children a node, one path accepted, as a tree method records them.
+// `rounds` rounds of `nodes` proposed nodes: four children a node, one path accepted, as a tree method
+// records them.
 std::vector<std::shared_ptr<const FigureIndex>> syntheticTrees(int rounds, int nodes) {
   std::vector<std::shared_ptr<const FigureIndex>> figures;
   const TokenLabel label = [](TokenId token) { return "token" + std::to_string(token); };
@@ -132,10 +155,13 @@ std::vector<std::shared_ptr<const FigureIndex>> syntheticTrees(int rounds, int n
       int depth = 1;
       for (int above = parent; above >= 0; above = above / 4 - 1) ++depth;
       step->events.push_back(ProposeFact{node, parent, node + round, 0.5, node % 4, depth, "bench"});
-      const VerdictKind kind = node % 16 == 0 ? VerdictKind::accepted : node % 7 == 0 ? VerdictKind::rejected : VerdictKind::notReachedAncestor;
+      const VerdictKind kind = node % 16 == 0  ? VerdictKind::accepted
+                               : node % 7 == 0 ? VerdictKind::rejected
+                                               : VerdictKind::notReachedAncestor;
       step->events.push_back(VerdictFact{node, kind, VerificationRule::r3, 0.4, 0.5, 0.1, 0.8, 0.4, 0, 0});
     }
-    figures.push_back(std::make_shared<FigureIndex>(std::make_shared<Figure>(layoutTrees({step}, {7}, label))));
+    figures.push_back(
+        std::make_shared<FigureIndex>(std::make_shared<Figure>(layoutTrees({step}, {7}, label))));
   }
   return figures;
 }
@@ -148,21 +174,31 @@ std::vector<std::shared_ptr<const FigureIndex>> syntheticLattice(int steps, int 
     step->run = RunId{1};
     step->step = row;
     for (int position = 0; position < positions; ++position)
-      step->events.push_back(CellFact{position, 0, position + row, static_cast<double>((position * 7 + row) % 100) / 100, 1.0, (position + row) % 50 == 0 ? CellState::committed : CellState::masked});
+      step->events.push_back(CellFact{position, 0, position + row,
+                                      static_cast<double>((position * 7 + row) % 100) / 100, 1.0,
+                                      (position + row) % 50 == 0 ? CellState::committed : CellState::masked});
     records.push_back(std::move(step));
   }
-  return {std::make_shared<FigureIndex>(std::make_shared<Figure>(layoutLattice(records, [](TokenId token) { return "t" + std::to_string(token); }, LatticeColour::confidence)))};
+  return {std::make_shared<FigureIndex>(std::make_shared<Figure>(layoutLattice(
+      records, [](TokenId token) { return "t" + std::to_string(token); }, LatticeColour::confidence)))};
 }
 
 json benchCanvas() {
   json cases = json::array();
   for (const char* name : {"500 rounds of 60 nodes", "100 000 nodes in 1 667 rounds", "100 000 cells"}) {
     const auto start = std::chrono::steady_clock::now();
-    const auto figures = name[0] == '5' ? syntheticTrees(500, 60) : std::string_view(name).ends_with("cells") ? syntheticLattice(250, 400) : syntheticTrees(1667, 60);
-    const double layout = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    const auto figures = name[0] == '5'                              ? syntheticTrees(500, 60)
+                         : std::string_view(name).ends_with("cells") ? syntheticLattice(250, 400)
+                                                                     : syntheticTrees(1667, 60);
+    const double layout =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     for (const float zoom : {1.0f, 0.6f, 0.3f, 0.24f, 0.05f, zoomToFit(figures)}) {
       const CanvasTimes times = measureCanvas(figures, zoom, 120);
-      cases.push_back({{"case", name}, {"zoom", zoom}, {"milliseconds", spread(times.milliseconds)}, {"most_marks", times.marks}, {"layout_milliseconds", layout}});
+      cases.push_back({{"case", name},
+                       {"zoom", zoom},
+                       {"milliseconds", spread(times.milliseconds)},
+                       {"most_marks", times.marks},
+                       {"layout_milliseconds", layout}});
     }
   }
   return {{"suite", "canvas"}, {"bound_milliseconds", 8}, {"cases", cases}};
@@ -177,28 +213,35 @@ Result<int> benchCommand(const Context& context, const BenchOptions& options) {
 #ifdef DECOSCOPE_WITH_PAINTER
     document = benchCanvas();
 #else
-    return fail(ErrorCode::unsupported, "this build has no canvas", "--suite canvas", "Build with -DDECOSCOPE_GUI=ON; it needs Dear ImGui.");
+    return fail(ErrorCode::unsupported, "this build has no canvas", "--suite canvas",
+                "Build with -DDECOSCOPE_GUI=ON; it needs Dear ImGui.");
 #endif
   } else {
     DECOSCOPE_ASSIGN(const auto roles, options.model.byRole());
     if (!roles.contains("target")) return fail(ErrorCode::usage, "this suite needs a model", "--model");
     Engine engine(recordInMemory());
     DECOSCOPE_TRY(engine.loadModel("target", roles.at("target"), options.model.loadOptions(), context.stop));
-    DECOSCOPE_ASSIGN(document, options.suite == "decode" ? benchDecode(context, options, engine) : benchRecord(context, options, engine));
+    DECOSCOPE_ASSIGN(document, options.suite == "decode" ? benchDecode(context, options, engine)
+                                                         : benchRecord(context, options, engine));
   }
-  if (context.json) printJson(document);
-  else std::cout << document.dump(2) << '\n';
+  if (context.json)
+    printJson(document);
+  else
+    std::cout << document.dump(2) << '\n';
   return 0;
 }
 
 // A table model and every causal method on it: greedy identity, and a clean audit.
 Result<int> selftestCommand(const Context& context) {
-  const char* table = R"({"vocab":["a","b","c","d"],"eos":3,"order":1,"default":[0.4,0.3,0.2,0.1],"rows":{"0":[0.1,0.6,0.2,0.1],"1":[0.5,0.1,0.3,0.1],"2":[0.2,0.3,0.4,0.1]}})";
+  const char* table =
+      R"({"vocab":["a","b","c","d"],"eos":3,"order":1,"default":[0.4,0.3,0.2,0.1],"rows":{"0":[0.1,0.6,0.2,0.1],"1":[0.5,0.1,0.3,0.1],"2":[0.2,0.3,0.4,0.1]}})";
   json checks = json::array();
   bool clean = true;
   std::vector<TokenId> plain;
   for (const MethodInfo* method : MethodRegistry::instance().methods()) {
-    if (method->family == "diffusion" || std::find(method->needs.begin(), method->needs.end(), "early exit") != method->needs.end()) continue;
+    if (method->family == "diffusion" ||
+        std::find(method->needs.begin(), method->needs.end(), "early exit") != method->needs.end())
+      continue;
     Engine engine(recordInMemory());
     for (const char* role : {"target", "drafter"}) {
       DECOSCOPE_ASSIGN(Table parsed, parseTable(table, "selftest"));
@@ -212,12 +255,15 @@ Result<int> selftestCommand(const Context& context) {
     DECOSCOPE_TRY(engine.startRun(request));
     while (!engine.ended()) DECOSCOPE_TRY(engine.step(context.stop));
     DECOSCOPE_ASSIGN(const AuditReport audit, auditRun(*engine.recording().source, engine.current().id));
-    const std::vector<TokenId> ids(engine.text().begin() + static_cast<std::ptrdiff_t>(engine.promptLength()), engine.text().end());
+    const std::vector<TokenId> ids(engine.text().begin() + static_cast<std::ptrdiff_t>(engine.promptLength()),
+                                   engine.text().end());
     if (method->name == "sampling") plain = ids;
     const bool ok = ids == plain && audit.failed.empty() && audit.checked > 0;
     clean &= ok;
-    checks.push_back({{"name", "greedy identity and audit of " + method->name}, {"ok", ok}, {"checked", audit.checked}});
-    if (!context.json) std::cout << (ok ? "ok    " : "FAIL  ") << checks.back()["name"].get<std::string>() << '\n';
+    checks.push_back(
+        {{"name", "greedy identity and audit of " + method->name}, {"ok", ok}, {"checked", audit.checked}});
+    if (!context.json)
+      std::cout << (ok ? "ok    " : "FAIL  ") << checks.back()["name"].get<std::string>() << '\n';
   }
   if (context.json) printJson({{"checks", checks}, {"ok", clean}});
   return clean ? 0 : 1;
@@ -229,7 +275,8 @@ void addBenchCommands(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   auto* bench = app.add_subcommand("bench", "Figures of speed, as medians with spread");
   options->model.add(bench, false);
-  bench->add_option("SUITE,--suite", options->suite, "decode, record, canvas or store")->check(CLI::IsMember({"decode", "record", "canvas", "store"}));
+  bench->add_option("SUITE,--suite", options->suite, "decode, record, canvas or store")
+      ->check(CLI::IsMember({"decode", "record", "canvas", "store"}));
   bench->add_option("--tokens", options->tokens, "Tokens a run")->check(CLI::PositiveNumber);
   bench->add_option("--repetitions", options->repetitions, "Runs")->check(CLI::PositiveNumber);
   onRun(bench, [options](const Context& context) { return benchCommand(context, *options); });

@@ -1,23 +1,28 @@
 #include "app/cli/Command.h"
 
+#include <unistd.h>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
 #include <set>
 #include <sstream>
-#include <unistd.h>
 
 namespace decoscope::cli {
 
 int exitCodeOf(const Error& error) {
   switch (error.code) {
-    case ErrorCode::usage: return 2;
+    case ErrorCode::usage:
+      return 2;
     case ErrorCode::badInput:
     case ErrorCode::notFound:
-    case ErrorCode::unsupported: return 3;
-    case ErrorCode::failed: return 4;
-    case ErrorCode::cancelled: return 130;
-    case ErrorCode::checkFailed: return 1;
+    case ErrorCode::unsupported:
+      return 3;
+    case ErrorCode::failed:
+      return 4;
+    case ErrorCode::cancelled:
+      return 130;
+    case ErrorCode::checkFailed:
+      return 1;
   }
   return 4;
 }
@@ -33,14 +38,23 @@ void onRun(CLI::App* command, Action action) {
   command->callback([action = std::move(action), asJson] { chosen() = Chosen{action, *asJson}; });
 }
 
-void printJson(const json& document) { std::cout << document.dump(-1, ' ', false, json::error_handler_t::replace) << '\n' << std::flush; }
+void printJson(const json& document) {
+  std::cout << document.dump(-1, ' ', false, json::error_handler_t::replace) << '\n' << std::flush;
+}
 
 void printError(const Error& error, bool asJson) {
   std::cerr << "decoscope-cli: " << error.text() << '\n';
-  if (asJson) printJson({{"error", {{"code", errorCodeName(error.code)}, {"message", error.message}, {"where", error.where}, {"hint", error.hint}}}});
+  if (asJson)
+    printJson({{"error",
+                {{"code", errorCodeName(error.code)},
+                 {"message", error.message},
+                 {"where", error.where},
+                 {"hint", error.hint}}}});
 }
 
-bool onTerminal() { return ::isatty(STDERR_FILENO) == 1; }
+bool onTerminal() {
+  return ::isatty(STDERR_FILENO) == 1;
+}
 
 void drawProgress(double fraction, const std::string& phase) {
   constexpr int kWidth = 30;
@@ -50,16 +64,20 @@ void drawProgress(double fraction, const std::string& phase) {
   std::fprintf(stderr, "\r[%s] %3.0f %% %s\033[K", bar.c_str(), fraction * 100, phase.c_str());
 }
 
-void clearProgress() { std::fprintf(stderr, "\r\033[K"); }
+void clearProgress() {
+  std::fprintf(stderr, "\r\033[K");
+}
 
 void ModelOptions::add(CLI::App* command, bool required) {
-  auto* option = command->add_option("--model", models, "Model: path, name, table:FILE.json, or ROLE=… for another role");
+  auto* option = command->add_option("--model", models,
+                                     "Model: path, name, table:FILE.json, or ROLE=… for another role");
   // One value for each --model, so that positional arguments are left alone.
   option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   if (required) option->required();
   command->add_option("--dtype", dtype, "auto, f32 or bf16");
   command->add_option("--device", device, "auto, cpu, cuda or cuda:N");
-  command->add_option("--threads", threads, "Threads of the CPU backend; 0 takes all cores")->check(CLI::NonNegativeNumber);
+  command->add_option("--threads", threads, "Threads of the CPU backend; 0 takes all cores")
+      ->check(CLI::NonNegativeNumber);
 }
 
 LoadOptions ModelOptions::loadOptions() const {
@@ -67,20 +85,24 @@ LoadOptions ModelOptions::loadOptions() const {
   options.dtype = dtype;
   options.device = device;
   options.threads = threads;
-  if (onTerminal()) options.progress = [](double fraction, const std::string& phase) { drawProgress(fraction, phase); };
+  if (onTerminal())
+    options.progress = [](double fraction, const std::string& phase) { drawProgress(fraction, phase); };
   return options;
 }
 
 Result<std::map<std::string, std::string>> ModelOptions::byRole() const {
-  static const std::set<std::string> kRoles = {"target", "drafter", "diffusion", "head", "amateur", "reward", "leading", "sentence"};
+  static const std::set<std::string> kRoles = {"target",  "drafter", "diffusion", "head",
+                                               "amateur", "reward",  "leading",   "sentence"};
   std::map<std::string, std::string> roles;
   for (const std::string& model : models) {
     std::string role = "target", name = model;
-    if (const auto equals = model.find('='); equals != std::string::npos && kRoles.contains(model.substr(0, equals))) {
+    if (const auto equals = model.find('=');
+        equals != std::string::npos && kRoles.contains(model.substr(0, equals))) {
       role = model.substr(0, equals);
       name = model.substr(equals + 1);
     }
-    if (!roles.emplace(role, name).second) return fail(ErrorCode::usage, "the role '" + role + "' has two models", "--model " + model);
+    if (!roles.emplace(role, name).second)
+      return fail(ErrorCode::usage, "the role '" + role + "' has two models", "--model " + model);
   }
   return roles;
 }

@@ -21,8 +21,8 @@ int exitCodeOf(const Error& error);
 
 // Set by the front end before a command runs.
 struct Context {
-  StopToken stop;       // Ctrl-C
-  bool json = false;    // the one document on stdout
+  StopToken stop;     // Ctrl-C
+  bool json = false;  // the one document on stdout
 };
 
 // A command's work; its value is the exit code.
@@ -37,15 +37,15 @@ struct Chosen {
 };
 std::optional<Chosen>& chosen();
 
-void printJson(const json& document);           // one line, round-trip precision, ill-formed text replaced
+void printJson(const json& document);  // one line, round-trip precision, ill-formed text replaced
 void printError(const Error& error, bool asJson);
-bool onTerminal();                              // whether stderr is one
+bool onTerminal();  // whether stderr is one
 void drawProgress(double fraction, const std::string& phase);
 void clearProgress();
 
 // `--model`, `--dtype`, `--device`, `--threads`.
 struct ModelOptions {
-  std::vector<std::string> models;   // "PATH" or "role=PATH"
+  std::vector<std::string> models;  // "PATH" or "role=PATH"
   std::string dtype = "auto", device = "auto";
   int threads = 0;
 

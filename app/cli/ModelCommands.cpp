@@ -14,8 +14,10 @@ namespace {
 
 json capabilityList(const ModelInfo& info) {
   json list = json::array();
-  if (info.maskToken >= 0) list.push_back("masked diffusion");
-  else list.insert(list.end(), {"causal", "trees"});
+  if (info.maskToken >= 0)
+    list.push_back("masked diffusion");
+  else
+    list.insert(list.end(), {"causal", "trees"});
   if (info.format != "table") {
     list.push_back("hidden states");
     list.push_back("interventions");
@@ -26,22 +28,46 @@ json capabilityList(const ModelInfo& info) {
 
 json modelJson(const ModelInfo& info, const Tokenizer* tokenizer) {
   json tensors = json::array();
-  for (const TensorDescription& tensor : info.tensors) tensors.push_back({{"name", tensor.name}, {"role", tensor.role}, {"type", tensor.type}, {"shape", tensor.shape}});
-  return {{"name", info.name}, {"path", info.path}, {"architecture", info.architecture}, {"format", info.format}, {"parameters", info.parameters}, {"layers", info.layers}, {"width", info.width},
-          {"heads", info.heads}, {"key_value_heads", info.keyValueHeads}, {"vocabulary", info.vocabularySize}, {"dtype", info.fileType}, {"context", info.contextLength},
-          {"tokenizer", tokenizer ? json(tokenizer->description()) : json(nullptr)}, {"licence", info.licence.empty() ? json(nullptr) : json(info.licence)}, {"bytes", info.bytes},
-          {"capabilities", capabilityList(info)}, {"tensors", std::move(tensors)}};
+  for (const TensorDescription& tensor : info.tensors)
+    tensors.push_back(
+        {{"name", tensor.name}, {"role", tensor.role}, {"type", tensor.type}, {"shape", tensor.shape}});
+  return {{"name", info.name},
+          {"path", info.path},
+          {"architecture", info.architecture},
+          {"format", info.format},
+          {"parameters", info.parameters},
+          {"layers", info.layers},
+          {"width", info.width},
+          {"heads", info.heads},
+          {"key_value_heads", info.keyValueHeads},
+          {"vocabulary", info.vocabularySize},
+          {"dtype", info.fileType},
+          {"context", info.contextLength},
+          {"tokenizer", tokenizer ? json(tokenizer->description()) : json(nullptr)},
+          {"licence", info.licence.empty() ? json(nullptr) : json(info.licence)},
+          {"bytes", info.bytes},
+          {"capabilities", capabilityList(info)},
+          {"tensors", std::move(tensors)}};
 }
 
 Result<int> listCommand(const Context& context) {
   json models = json::array();
-  for (const CatalogEntry& entry : listModels()) models.push_back({{"name", entry.name}, {"path", entry.path}, {"format", entry.format}, {"source", entry.source}, {"bytes", entry.bytes}});
+  for (const CatalogEntry& entry : listModels())
+    models.push_back({{"name", entry.name},
+                      {"path", entry.path},
+                      {"format", entry.format},
+                      {"source", entry.source},
+                      {"bytes", entry.bytes}});
   if (context.json) {
     printJson({{"models", models}});
   } else {
-    if (models.empty()) std::cout << "No models found. `decoscope-cli models fetch SmolLM2-135M-Instruct` says how to get one.\n";
+    if (models.empty())
+      std::cout
+          << "No models found. `decoscope-cli models fetch SmolLM2-135M-Instruct` says how to get one.\n";
     for (const json& model : models)
-      std::cout << model["name"].get<std::string>() << "  " << model["format"].get<std::string>() << "  " << model["bytes"].get<std::int64_t>() / 1'000'000 << " MB  " << model["path"].get<std::string>() << '\n';
+      std::cout << model["name"].get<std::string>() << "  " << model["format"].get<std::string>() << "  "
+                << model["bytes"].get<std::int64_t>() / 1'000'000 << " MB  "
+                << model["path"].get<std::string>() << '\n';
   }
   return 0;
 }
@@ -61,7 +87,8 @@ Result<int> showCommand(const Context& context, const std::string& name) {
     return 0;
   }
   document.erase("tensors");
-  for (const auto& [key, value] : document.items()) std::cout << key << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << '\n';
+  for (const auto& [key, value] : document.items())
+    std::cout << key << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << '\n';
   std::cout << "tensors: " << info.tensors.size() << '\n';
   return 0;
 }
@@ -70,22 +97,32 @@ Result<int> verifyCommand(const Context& context, const std::string& name) {
   DECOSCOPE_ASSIGN(const ModelInfo info, describeModel(name));
   // Opening checks the header; loading checks every tensor's shape and decodes it.
   DECOSCOPE_ASSIGN(const LoadedModel loaded, loadModel(name, LoadOptions{}, context.stop));
-  const json document = {{"name", info.name}, {"tensors", info.tensors.size()}, {"fingerprint", loaded.model->info().fingerprint}, {"ok", true}};
-  if (context.json) printJson(document);
-  else std::cout << info.name << ": " << info.tensors.size() << " tensors read, " << loaded.model->info().fingerprint << '\n';
+  const json document = {{"name", info.name},
+                         {"tensors", info.tensors.size()},
+                         {"fingerprint", loaded.model->info().fingerprint},
+                         {"ok", true}};
+  if (context.json)
+    printJson(document);
+  else
+    std::cout << info.name << ": " << info.tensors.size() << " tensors read, "
+              << loaded.model->info().fingerprint << '\n';
   return 0;
 }
 
 Result<int> fetchCommand(const Context& context, const std::string& name) {
   if (auto present = resolveModel(name)) {
-    if (context.json) printJson({{"name", name}, {"path", *present}, {"fetched", false}});
-    else std::cout << name << " is there: " << *present << '\n';
+    if (context.json)
+      printJson({{"name", name}, {"path", *present}, {"fetched", false}});
+    else
+      std::cout << name << " is there: " << *present << '\n';
     return 0;
   }
   const char* script = std::getenv("DECOSCOPE_FETCH_MODEL");
   if (name != "SmolLM2-135M-Instruct" || !script)
-    return fail(ErrorCode::notFound, "'" + name + "' cannot be fetched from here", "models fetch", "Run packaging/fetch-model in the source tree; it fetches SmolLM2-135M-Instruct.");
-  if (std::system((std::string("bash '") + script + "' >&2").c_str()) != 0) return fail(ErrorCode::failed, "fetching failed", script, "Check the network and try again; it resumes.");
+    return fail(ErrorCode::notFound, "'" + name + "' cannot be fetched from here", "models fetch",
+                "Run packaging/fetch-model in the source tree; it fetches SmolLM2-135M-Instruct.");
+  if (std::system((std::string("bash '") + script + "' >&2").c_str()) != 0)
+    return fail(ErrorCode::failed, "fetching failed", script, "Check the network and try again; it resumes.");
   DECOSCOPE_ASSIGN(const std::string path, resolveModel(name));
   if (context.json) printJson({{"name", name}, {"path", path}, {"fetched", true}});
   return 0;
@@ -101,7 +138,8 @@ struct LogitsOptions {
 Result<int> logitsCommand(const Context& context, const LogitsOptions& options) {
   DECOSCOPE_ASSIGN(const auto roles, options.model.byRole());
   if (!roles.contains("target")) return fail(ErrorCode::usage, "no model was named", "--model");
-  DECOSCOPE_ASSIGN(const LoadedModel loaded, loadModel(roles.at("target"), options.model.loadOptions(), context.stop));
+  DECOSCOPE_ASSIGN(const LoadedModel loaded,
+                   loadModel(roles.at("target"), options.model.loadOptions(), context.stop));
   const ModelInfo& info = loaded.model->info();
   if (options.ids.empty()) return fail(ErrorCode::badInput, "there are no token ids", "--ids");
   ForwardRequest request;
@@ -109,11 +147,13 @@ Result<int> logitsCommand(const Context& context, const LogitsOptions& options) 
   const bool full = options.visibility.empty() ? info.maskToken >= 0 : options.visibility == "full";
   request.visibility = full ? Visibility::full : Visibility::causal;
   const auto count = static_cast<std::int32_t>(options.ids.size());
-  for (std::int32_t i = options.rows == "last" ? count - 1 : 0; i < count; ++i) request.logitRows.push_back(i);
+  for (std::int32_t i = options.rows == "last" ? count - 1 : 0; i < count; ++i)
+    request.logitRows.push_back(i);
   if (options.hiddenStates)
     for (int layer = 0; layer <= info.layers; ++layer) request.taps.push_back({TapSite::residual, layer});
   if (options.attentions)
-    for (int layer = 0; layer < info.layers; ++layer) request.taps.push_back({TapSite::attentionWeights, layer});
+    for (int layer = 0; layer < info.layers; ++layer)
+      request.taps.push_back({TapSite::attentionWeights, layer});
   DECOSCOPE_ASSIGN(const ForwardOutput output, loaded.model->forward(request, context.stop));
   SafetensorsWriter writer;
   writer.add("input_ids", {count}, std::vector<std::int64_t>(options.ids.begin(), options.ids.end()));
@@ -124,15 +164,25 @@ Result<int> logitsCommand(const Context& context, const LogitsOptions& options) 
   }
   writer.add("logits", {output.logits->rows(), output.logits->vocabularySize()}, logits);
   for (const TapValue& tap : output.taps)
-    writer.add((tap.tap.site == TapSite::residual ? "hidden_states." : "attentions.") + std::to_string(tap.tap.layer), tap.shape, tap.values);
+    writer.add((tap.tap.site == TapSite::residual ? "hidden_states." : "attentions.") +
+                   std::to_string(tap.tap.layer),
+               tap.shape, tap.values);
   DECOSCOPE_TRY(writer.write(options.out));
-  const json document = {{"out", options.out}, {"rows", output.logits->rows()}, {"vocabulary", output.logits->vocabularySize()}, {"dtype", info.dtype}, {"ms", output.milliseconds}};
-  if (context.json) printJson(document);
-  else std::cout << options.out << ": " << output.logits->rows() << " rows of " << output.logits->vocabularySize() << " logits\n";
+  const json document = {{"out", options.out},
+                         {"rows", output.logits->rows()},
+                         {"vocabulary", output.logits->vocabularySize()},
+                         {"dtype", info.dtype},
+                         {"ms", output.milliseconds}};
+  if (context.json)
+    printJson(document);
+  else
+    std::cout << options.out << ": " << output.logits->rows() << " rows of "
+              << output.logits->vocabularySize() << " logits\n";
   return 0;
 }
 
-Result<int> dequantiseCommand(const Context& context, const std::string& file, const std::string& name, const std::string& out) {
+Result<int> dequantiseCommand(const Context& context, const std::string& file, const std::string& name,
+                              const std::string& out) {
   DECOSCOPE_ASSIGN(const auto weights, openWeights(file));
   const WeightTensor* tensor = weights->find(name);
   if (!tensor) return fail(ErrorCode::badInput, "there is no tensor '" + name + "'", file);
@@ -141,29 +191,40 @@ Result<int> dequantiseCommand(const Context& context, const std::string& file, c
   SafetensorsWriter writer;
   writer.add(name, tensor->shape, values);
   DECOSCOPE_TRY(writer.write(out));
-  if (context.json) printJson({{"out", out}, {"tensor", name}, {"type", tensor->typeName}, {"shape", tensor->shape}});
+  if (context.json)
+    printJson({{"out", out}, {"tensor", name}, {"type", tensor->typeName}, {"shape", tensor->shape}});
   return 0;
 }
 
 json methodJson(const MethodInfo& method) {
   json parameters = json::array();
   for (const ParamSpec& spec : method.schema.specs()) {
-    json parameter = {{"name", spec.name}, {"title", spec.title}, {"type", paramTypeName(spec.type)}, {"unit", spec.unit}, {"help", spec.help}};
+    json parameter = {{"name", spec.name},
+                      {"title", spec.title},
+                      {"type", paramTypeName(spec.type)},
+                      {"unit", spec.unit},
+                      {"help", spec.help}};
     std::visit([&](const auto& value) { parameter["default"] = value; }, spec.defaultValue);
-    if (spec.type == ParamType::integer || spec.type == ParamType::real) parameter["range"] = {spec.minimum, spec.maximum};
+    if (spec.type == ParamType::integer || spec.type == ParamType::real)
+      parameter["range"] = {spec.minimum, spec.maximum};
     if (spec.type == ParamType::choice) parameter["choices"] = spec.choices;
     parameters.push_back(std::move(parameter));
   }
-  return {{"name", method.name}, {"title", method.title}, {"family", method.family}, {"citation", method.citation}, {"summary", method.summary}, {"lossless", method.lossless},
-          {"roles", method.roles}, {"needs", method.needs}, {"parameters", parameters}};
+  return {{"name", method.name},         {"title", method.title},     {"family", method.family},
+          {"citation", method.citation}, {"summary", method.summary}, {"lossless", method.lossless},
+          {"roles", method.roles},       {"needs", method.needs},     {"parameters", parameters}};
 }
 
 Result<int> methodsCommand(const Context& context) {
   json methods = json::array();
-  for (const MethodInfo* method : MethodRegistry::instance().methods()) methods.push_back(methodJson(*method));
-  if (context.json) printJson({{"methods", methods}});
+  for (const MethodInfo* method : MethodRegistry::instance().methods())
+    methods.push_back(methodJson(*method));
+  if (context.json)
+    printJson({{"methods", methods}});
   else
-    for (const json& method : methods) std::cout << method["name"].get<std::string>() << "  " << method["title"].get<std::string>() << "  (" << method["citation"].get<std::string>() << ")\n";
+    for (const json& method : methods)
+      std::cout << method["name"].get<std::string>() << "  " << method["title"].get<std::string>() << "  ("
+                << method["citation"].get<std::string>() << ")\n";
   return 0;
 }
 
@@ -174,9 +235,12 @@ Result<int> methodCommand(const Context& context, const std::string& name) {
     printJson(document);
     return 0;
   }
-  std::cout << method->title << "\n" << method->summary << "\n" << method->citation << "\nlossless: " << method->lossless << "\n";
+  std::cout << method->title << "\n"
+            << method->summary << "\n"
+            << method->citation << "\nlossless: " << method->lossless << "\n";
   for (const json& parameter : document["parameters"])
-    std::cout << "  " << parameter["name"].get<std::string>() << " = " << parameter["default"].dump() << "  " << parameter["help"].get<std::string>() << '\n';
+    std::cout << "  " << parameter["name"].get<std::string>() << " = " << parameter["default"].dump() << "  "
+              << parameter["help"].get<std::string>() << '\n';
   return 0;
 }
 
@@ -186,7 +250,8 @@ void addModelCommands(CLI::App& app) {
   auto* models = app.add_subcommand("models", "Models on disk");
   models->require_subcommand(1);
   onRun(models->add_subcommand("list", "Models found on disk"), listCommand);
-  const auto named = [&](const char* command, const char* help, Result<int> (*work)(const Context&, const std::string&)) {
+  const auto named = [&](const char* command, const char* help,
+                         Result<int> (*work)(const Context&, const std::string&)) {
     auto name = std::make_shared<std::string>();
     auto* sub = models->add_subcommand(command, help);
     sub->add_option("MODEL,--model", *name, "Path or name")->required();
@@ -201,13 +266,15 @@ void addModelCommands(CLI::App& app) {
   options->model.add(logits, true);
   logits->add_option("--ids", options->ids, "Token ids with commas")->delimiter(',')->required();
   logits->add_option("--rows", options->rows, "all or last")->check(CLI::IsMember({"all", "last"}));
-  logits->add_option("--visibility", options->visibility, "causal or full")->check(CLI::IsMember({"causal", "full"}));
+  logits->add_option("--visibility", options->visibility, "causal or full")
+      ->check(CLI::IsMember({"causal", "full"}));
   logits->add_flag("--hidden-states", options->hiddenStates, "Also hidden_states.0 … hidden_states.L");
   logits->add_flag("--attentions", options->attentions, "Also attentions.0 …");
   logits->add_option("--out", options->out, "File to write")->required();
   onRun(logits, [options](const Context& context) { return logitsCommand(context, *options); });
 
-  auto file = std::make_shared<std::string>(), tensor = std::make_shared<std::string>(), out = std::make_shared<std::string>();
+  auto file = std::make_shared<std::string>(), tensor = std::make_shared<std::string>(),
+       out = std::make_shared<std::string>();
   auto* dequantise = app.add_subcommand("dequantise", "One tensor as f32");
   dequantise->add_option("FILE", *file, "GGUF or safetensors")->required();
   dequantise->add_option("--tensor", *tensor, "Its name")->required();

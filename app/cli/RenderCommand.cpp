@@ -39,14 +39,18 @@ Result<Figure> figureFor(const SessionStore& store, RunId run, const RenderOptio
   };
   const auto chosen = [&]() -> Result<StepPointer> {
     const StepIndex index = options.step.value_or(0);
-    if (index < 0 || index >= static_cast<StepIndex>(steps.size())) return fail(ErrorCode::badInput, "there is no step " + std::to_string(index), "--step", "The run has " + std::to_string(steps.size()) + ".");
+    if (index < 0 || index >= static_cast<StepIndex>(steps.size()))
+      return fail(ErrorCode::badInput, "there is no step " + std::to_string(index), "--step",
+                  "The run has " + std::to_string(steps.size()) + ".");
     return steps[static_cast<std::size_t>(index)];
   };
   if (options.view == "transcript") return layoutTranscript(text, label, 760);
   if (options.view == "rounds") return layoutRounds(steps);
   if (options.view == "lattice") {
     Figure figure = layoutLattice(steps, label, LatticeColour::confidence, options.step.value_or(-1));
-    if (figure.boxes.empty()) return fail(ErrorCode::badInput, "the run has no lattice", "--view lattice", "Only diffusion runs have one.");
+    if (figure.boxes.empty())
+      return fail(ErrorCode::badInput, "the run has no lattice", "--view lattice",
+                  "Only diffusion runs have one.");
     return figure;
   }
   if (options.view == "tree" && !options.step) {
@@ -56,8 +60,10 @@ Result<Figure> figureFor(const SessionStore& store, RunId run, const RenderOptio
   }
   DECOSCOPE_ASSIGN(const StepPointer step, chosen());
   if (options.view == "tree") return layoutTree(*step, rootOf(*step), label);
-  if (options.view == "distribution") return layoutDistribution(*step, static_cast<NodeId>(options.node), label);
-  return fail(ErrorCode::usage, "unknown view '" + options.view + "'", "--view", "Known views: transcript, tree, lattice, rounds, distribution.");
+  if (options.view == "distribution")
+    return layoutDistribution(*step, static_cast<NodeId>(options.node), label);
+  return fail(ErrorCode::usage, "unknown view '" + options.view + "'", "--view",
+              "Known views: transcript, tree, lattice, rounds, distribution.");
 }
 
 Result<int> renderCommand(const Context& context, const RenderOptions& options) {
@@ -65,19 +71,29 @@ Result<int> renderCommand(const Context& context, const RenderOptions& options) 
   const auto runs = store->runs();
   if (runs.empty()) return fail(ErrorCode::badInput, "the session has no runs", options.session);
   const RunId run{options.run.value_or(runs.front().id.value)};
-  if (!store->run(run)) return fail(ErrorCode::badInput, "there is no run " + std::to_string(run.value), "--run", "`inspect` lists the runs.");
+  if (!store->run(run))
+    return fail(ErrorCode::badInput, "there is no run " + std::to_string(run.value), "--run",
+                "`inspect` lists the runs.");
   DECOSCOPE_ASSIGN(const Figure figure, figureFor(*store, run, options));
   FigureOptions figureOptions;
   figureOptions.dark = options.theme == "dark";
   figureOptions.widthMillimetres = options.width;
   figureOptions.fontSizePoints = options.fontSize;
-  figureOptions.provenance = "decoscope " DECOSCOPE_VERSION ", session " + std::filesystem::path(options.session).filename().string() + ", run " + std::to_string(run.value) + ", view " + options.view +
+  figureOptions.provenance = "decoscope " DECOSCOPE_VERSION ", session " +
+                             std::filesystem::path(options.session).filename().string() + ", run " +
+                             std::to_string(run.value) + ", view " + options.view +
                              (options.step ? ", step " + std::to_string(*options.step) : std::string());
   DECOSCOPE_TRY(writeFigure(figure, figureOptions, options.out));
   const double scale = options.width > 0 ? options.width / figure.bounds.width : 25.4 / 96;
   if (context.json)
-    printJson({{"out", options.out}, {"view", options.view}, {"run", run.value}, {"bytes", std::filesystem::file_size(options.out)}, {"width_mm", figure.bounds.width * scale}, {"height_mm", figure.bounds.height * scale}});
-  else std::cout << options.out << '\n';
+    printJson({{"out", options.out},
+               {"view", options.view},
+               {"run", run.value},
+               {"bytes", std::filesystem::file_size(options.out)},
+               {"width_mm", figure.bounds.width * scale},
+               {"height_mm", figure.bounds.height * scale}});
+  else
+    std::cout << options.out << '\n';
   return 0;
 }
 
@@ -88,12 +104,14 @@ void addRenderCommand(CLI::App& app) {
   auto* render = app.add_subcommand("render", "A view as a figure: .svg, .pdf, .png or .tex");
   render->add_option("SESSION", options->session, "The session file")->required();
   render->add_option("--run", options->run, "The run; the first by default");
-  render->add_option("--view", options->view, "transcript, tree, lattice, rounds or distribution")->required();
+  render->add_option("--view", options->view, "transcript, tree, lattice, rounds or distribution")
+      ->required();
   render->add_option("--step", options->step, "The step; a tree without one shows all rounds");
   render->add_option("--node", options->node, "The node that the distribution follows; -1 is the root");
   render->add_option("--theme", options->theme, "light or dark")->check(CLI::IsMember({"light", "dark"}));
   render->add_option("--width", options->width, "Width in millimetres")->check(CLI::PositiveNumber);
-  render->add_option("--font-size", options->fontSize, "Size of the text in points")->check(CLI::PositiveNumber);
+  render->add_option("--font-size", options->fontSize, "Size of the text in points")
+      ->check(CLI::PositiveNumber);
   render->add_option("--out", options->out, "File to write")->required();
   onRun(render, [options](const Context& context) { return renderCommand(context, *options); });
 }

@@ -19,9 +19,14 @@ struct LineOptions {
 
   void add(CLI::App* command, bool modelRequired) {
     model.add(command, modelRequired);
-    command->add_option("--set", set, "NAME=VALUE of a parameter; may repeat")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    command->add_option("--stop", stop, "A text that ends the run; may repeat")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    command->add_option("--max-new-tokens", maxNewTokens, "Most tokens to generate")->check(CLI::NonNegativeNumber);
+    command->add_option("--set", set, "NAME=VALUE of a parameter; may repeat")
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    command->add_option("--stop", stop, "A text that ends the run; may repeat")
+        ->expected(1)
+        ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+    command->add_option("--max-new-tokens", maxNewTokens, "Most tokens to generate")
+        ->check(CLI::NonNegativeNumber);
     command->add_option("--seed", seed, "Seed of every draw");
     command->add_option("--steps", steps, "Stop after this many steps")->check(CLI::NonNegativeNumber);
     command->add_flag("--no-eos", noEos, "Go on after end-of-text tokens");
@@ -50,7 +55,9 @@ Result<bool> stepToEnd(Engine& engine, const Context& context, const LineOptions
     if (!step) return tl::unexpected<Error>(step.error());
     if (!*step || engine.ended()) return false;
     if (bar && engine.current().maxNewTokens > 0)
-      drawProgress(static_cast<double>(engine.text().size() - engine.promptLength()) / static_cast<double>(engine.current().maxNewTokens), "generating");
+      drawProgress(static_cast<double>(engine.text().size() - engine.promptLength()) /
+                       static_cast<double>(engine.current().maxNewTokens),
+                   "generating");
     if (context.stop.stop_requested()) {
       DECOSCOPE_TRY(engine.finish(RunState::stopped, "stopped"));
       return true;
@@ -69,16 +76,21 @@ Status report(const Engine& engine, const Context& context, const std::string& s
   }
   std::cout << document["text"].get<std::string>() << std::endl;
   const json& stats = document["stats"];
-  std::fprintf(stderr, "%s: %lld tokens in %lld steps, %.1f tokens/s, %.2f tokens per target forward (%s)\n", document["method"].get<std::string>().c_str(),
-               static_cast<long long>(stats["new_tokens"].get<std::int64_t>()), static_cast<long long>(document["steps"].get<std::int64_t>()), stats["tokens_per_second"].get<double>(),
-               stats["block_efficiency"].get<double>(), document["stop_reason"].get<std::string>().c_str());
+  std::fprintf(stderr, "%s: %lld tokens in %lld steps, %.1f tokens/s, %.2f tokens per target forward (%s)\n",
+               document["method"].get<std::string>().c_str(),
+               static_cast<long long>(stats["new_tokens"].get<std::int64_t>()),
+               static_cast<long long>(document["steps"].get<std::int64_t>()),
+               stats["tokens_per_second"].get<double>(), stats["block_efficiency"].get<double>(),
+               document["stop_reason"].get<std::string>().c_str());
   return {};
 }
 
 Result<Recording> recordingFor(const std::string& session) {
   if (session.empty()) return recordInMemory();
   DECOSCOPE_ASSIGN(Recording recording, recordInFile(session, OpenMode::create));
-  if (recording.store->readOnly()) return fail(ErrorCode::badInput, "the session cannot be written: " + recording.store->readOnlyReason(), session, "Close it there or choose another file.");
+  if (recording.store->readOnly())
+    return fail(ErrorCode::badInput, "the session cannot be written: " + recording.store->readOnlyReason(),
+                session, "Close it there or choose another file.");
   return recording;
 }
 
@@ -93,8 +105,11 @@ Result<int> runCommand(const Context& context, const RunOptions& options) {
   request.topK = options.topK;
   request.recordLevel = options.record;
   request.promptTokens = options.promptIds;
-  const int prompts = (options.prompt ? 1 : 0) + (options.promptFile ? 1 : 0) + (options.chat ? 1 : 0) + (options.promptIds.empty() ? 0 : 1);
-  if (prompts != 1) return fail(ErrorCode::usage, prompts == 0 ? "there is no prompt" : "there is more than one prompt", "--prompt", "Give one of --prompt, --prompt-file, --prompt-ids, --chat.");
+  const int prompts = (options.prompt ? 1 : 0) + (options.promptFile ? 1 : 0) + (options.chat ? 1 : 0) +
+                      (options.promptIds.empty() ? 0 : 1);
+  if (prompts != 1)
+    return fail(ErrorCode::usage, prompts == 0 ? "there is no prompt" : "there is more than one prompt",
+                "--prompt", "Give one of --prompt, --prompt-file, --prompt-ids, --chat.");
   if (options.prompt) request.promptText = *options.prompt;
   if (options.promptFile) {
     DECOSCOPE_ASSIGN(request.promptText, readFile(*options.promptFile));
@@ -111,7 +126,8 @@ Result<int> runCommand(const Context& context, const RunOptions& options) {
   bool interrupted = false;
   {
     Engine engine(recording);
-    for (const auto& [role, name] : roles) DECOSCOPE_TRY(engine.loadModel(role, name, options.model.loadOptions(), context.stop));
+    for (const auto& [role, name] : roles)
+      DECOSCOPE_TRY(engine.loadModel(role, name, options.model.loadOptions(), context.stop));
     for (std::int64_t i = 0; i < options.repeat && !interrupted; ++i) {
       request.seed = options.seed.value_or(0) + static_cast<std::uint64_t>(i);
       DECOSCOPE_TRY(engine.startRun(request));
@@ -132,9 +148,13 @@ struct ForkOptions : LineOptions {
 
 Result<int> forkCommand(const Context& context, const ForkOptions& options) {
   DECOSCOPE_ASSIGN(Recording recording, recordInFile(options.session, OpenMode::readWrite));
-  if (recording.store->readOnly()) return fail(ErrorCode::badInput, "the session cannot be written: " + recording.store->readOnlyReason(), options.session);
+  if (recording.store->readOnly())
+    return fail(ErrorCode::badInput, "the session cannot be written: " + recording.store->readOnlyReason(),
+                options.session);
   const auto parent = recording.source->run(RunId{options.run});
-  if (!parent) return fail(ErrorCode::badInput, "there is no run " + std::to_string(options.run), "--run", "`inspect` lists the runs.");
+  if (!parent)
+    return fail(ErrorCode::badInput, "there is no run " + std::to_string(options.run), "--run",
+                "`inspect` lists the runs.");
   DECOSCOPE_ASSIGN(const auto given, options.model.byRole());
   bool interrupted = false;
   {
@@ -147,7 +167,8 @@ Result<int> forkCommand(const Context& context, const ForkOptions& options) {
       wanted[model.role] = {model.path, load};
     }
     for (const auto& [role, name] : given) wanted[role] = {name, options.model.loadOptions()};
-    for (const auto& [role, model] : wanted) DECOSCOPE_TRY(engine.loadModel(role, model.first, model.second, context.stop));
+    for (const auto& [role, model] : wanted)
+      DECOSCOPE_TRY(engine.loadModel(role, model.first, model.second, context.stop));
     ForkRequest request;
     request.run = RunId{options.run};
     request.step = options.step;
@@ -158,7 +179,8 @@ Result<int> forkCommand(const Context& context, const ForkOptions& options) {
     request.maxNewTokens = options.maxNewTokens;
     request.name = options.name;
     ProgressFunction progress;
-    if (onTerminal()) progress = [](double fraction, const std::string& phase) { drawProgress(fraction, phase); };
+    if (onTerminal())
+      progress = [](double fraction, const std::string& phase) { drawProgress(fraction, phase); };
     DECOSCOPE_TRY(engine.fork(request, context.stop, progress));
     DECOSCOPE_ASSIGN(interrupted, stepToEnd(engine, context, options));
     DECOSCOPE_TRY(report(engine, context, options.session));
@@ -176,12 +198,14 @@ void addRunCommands(CLI::App& app) {
   run->add_option("--method", options->method, "See `methods list`");
   run->add_option("--prompt", options->prompt, "The prompt");
   run->add_option("--prompt-file", options->promptFile, "A file with the prompt");
-  run->add_option("--prompt-ids", options->promptIds, "Token ids with commas, taken as they are")->delimiter(',');
+  run->add_option("--prompt-ids", options->promptIds, "Token ids with commas, taken as they are")
+      ->delimiter(',');
   run->add_option("--chat", options->chat, "JSON file of messages");
   run->add_option("--session", options->session, "Session file to record into");
   run->add_option("--repeat", options->repeat, "Runs, with seeds S, S+1, …")->check(CLI::PositiveNumber);
   run->add_option("--record", options->record, "full, light or none");
-  run->add_option("--top-k-recorded", options->topK, "Entries recorded of each distribution")->check(CLI::Range(1, 100000));
+  run->add_option("--top-k-recorded", options->topK, "Entries recorded of each distribution")
+      ->check(CLI::Range(1, 100000));
   onRun(run, [options](const Context& context) { return runCommand(context, *options); });
 
   auto forkOptions = std::make_shared<ForkOptions>();

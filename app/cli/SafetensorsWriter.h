@@ -12,7 +12,8 @@ namespace decoscope::cli {
 class SafetensorsWriter {
  public:
   void add(const std::string& name, const std::vector<std::int64_t>& shape, const std::vector<float>& values);
-  void add(const std::string& name, const std::vector<std::int64_t>& shape, const std::vector<std::int64_t>& values);
+  void add(const std::string& name, const std::vector<std::int64_t>& shape,
+           const std::vector<std::int64_t>& values);
   Status write(const std::string& path) const;
 
  private:

@@ -25,7 +25,9 @@ struct SessionOptions {
 
 Result<std::shared_ptr<SessionStore>> openForReading(const SessionOptions& options) {
   DECOSCOPE_ASSIGN(auto store, SessionStore::open(options.session, OpenMode::readOnly));
-  if (options.run && !store->run(RunId{*options.run})) return fail(ErrorCode::badInput, "there is no run " + std::to_string(*options.run), "--run", "`inspect` lists the runs.");
+  if (options.run && !store->run(RunId{*options.run}))
+    return fail(ErrorCode::badInput, "there is no run " + std::to_string(*options.run), "--run",
+                "`inspect` lists the runs.");
   return store;
 }
 
@@ -43,17 +45,21 @@ Result<int> verifyCommand(const Context& context, const SessionOptions& options)
   if (!options.model.models.empty()) {
     DECOSCOPE_ASSIGN(const auto roles, options.model.byRole());
     engine.emplace(Recording{store, nullptr, store});
-    for (const auto& [role, path] : roles) DECOSCOPE_TRY(engine->loadModel(role, path, options.model.loadOptions(), context.stop));
+    for (const auto& [role, path] : roles)
+      DECOSCOPE_TRY(engine->loadModel(role, path, options.model.loadOptions(), context.stop));
   }
   for (const RunInfo& info : chosenRuns(*store, options)) {
     DECOSCOPE_ASSIGN(AuditReport report, auditRun(*store, info.id));
     if (engine) DECOSCOPE_TRY(auditAgainstModel(*engine, info.id, context.stop, report));
     json failed = json::array();
-    for (const AuditFailure& failure : report.failed) failed.push_back({{"step", failure.step}, {"node", failure.node}, {"what", failure.what}});
+    for (const AuditFailure& failure : report.failed)
+      failed.push_back({{"step", failure.step}, {"node", failure.node}, {"what", failure.what}});
     clean &= report.failed.empty();
     if (!context.json) {
-      std::cout << "run " << info.id.value << ": " << report.checked << " checked, " << report.failed.size() << " failed\n";
-      for (const AuditFailure& failure : report.failed) std::cout << "  step " << failure.step << ": " << failure.what << '\n';
+      std::cout << "run " << info.id.value << ": " << report.checked << " checked, " << report.failed.size()
+                << " failed\n";
+      for (const AuditFailure& failure : report.failed)
+        std::cout << "  step " << failure.step << ": " << failure.what << '\n';
     }
     runs.push_back({{"run", info.id.value}, {"checked", report.checked}, {"failed", failed}});
   }
@@ -66,14 +72,18 @@ Result<int> inspectCommand(const Context& context, const SessionOptions& options
   if (options.step) {
     const RunId run{options.run.value_or(store->runs().empty() ? 0 : store->runs().front().id.value)};
     auto step = store->step(run, *options.step);
-    if (!step) return fail(ErrorCode::badInput, step.error().message, step.error().where, "`inspect` shows how many steps a run has.");
+    if (!step)
+      return fail(ErrorCode::badInput, step.error().message, step.error().where,
+                  "`inspect` shows how many steps a run has.");
     json document = stepJson(**step), events = json::array();
     const auto names = store->tokens(run);
     for (const Event& event : (*step)->events) events.push_back(eventJson(event, names.get()));
     document["events"] = events;
-    if (context.json) printJson(document);
+    if (context.json)
+      printJson(document);
     else
-      for (const json& event : events) std::cout << event.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
+      for (const json& event : events)
+        std::cout << event.dump(-1, ' ', false, json::error_handler_t::replace) << '\n';
     return 0;
   }
   json runs = json::array();
@@ -81,18 +91,21 @@ Result<int> inspectCommand(const Context& context, const SessionOptions& options
     const auto [first, end] = store->extent(info.id);
     runs.push_back(runJson(info, end - first));
   }
-  if (context.json) printJson({{"runs", runs}});
+  if (context.json)
+    printJson({{"runs", runs}});
   else
     for (const json& run : runs)
-      std::cout << "run " << run["run"] << "  " << run["name"].get<std::string>() << "  " << run["method"].get<std::string>() << "  " << run["steps"] << " steps  " << run["state"].get<std::string>() << " "
-                << run["stop_reason"].get<std::string>() << '\n';
+      std::cout << "run " << run["run"] << "  " << run["name"].get<std::string>() << "  "
+                << run["method"].get<std::string>() << "  " << run["steps"] << " steps  "
+                << run["state"].get<std::string>() << " " << run["stop_reason"].get<std::string>() << '\n';
   return 0;
 }
 
 Result<int> queryCommand(const Context& context, const SessionOptions& options) {
   DECOSCOPE_ASSIGN(const auto store, openForReading(options));
   DECOSCOPE_ASSIGN(const std::string rows, store->query(options.sql));
-  if (context.json) std::cout << rows << '\n';
+  if (context.json)
+    std::cout << rows << '\n';
   else
     for (const json& row : json::parse(rows)) std::cout << row.dump() << '\n';
   return 0;
@@ -101,15 +114,24 @@ Result<int> queryCommand(const Context& context, const SessionOptions& options) 
 Result<int> exportCommand(const Context& context, const SessionOptions& options) {
   DECOSCOPE_ASSIGN(const auto store, openForReading(options));
   const bool jsonLines = options.format == "jsonl";
-  if (!jsonLines && options.format != "csv") return fail(ErrorCode::usage, "unknown format '" + options.format + "'", "--format", "Known formats: jsonl, csv.");
+  if (!jsonLines && options.format != "csv")
+    return fail(ErrorCode::usage, "unknown format '" + options.format + "'", "--format",
+                "Known formats: jsonl, csv.");
   std::ofstream file(options.out, std::ios::binary | std::ios::trunc);
-  if (!file) return fail(ErrorCode::failed, "the file cannot be written", options.out, "Check the path and its permissions.");
+  if (!file)
+    return fail(ErrorCode::failed, "the file cannot be written", options.out,
+                "Check the path and its permissions.");
   const std::optional<RunId> run = options.run ? std::optional(RunId{*options.run}) : std::nullopt;
   DECOSCOPE_TRY(jsonLines ? exportJsonl(*store, run, file) : exportCsv(*store, run, file));
   file.close();
-  if (!file) return fail(ErrorCode::failed, "the file could not be written completely", options.out, "Check the disk's free space.");
-  if (context.json) printJson({{"out", options.out}, {"format", options.format}, {"runs", chosenRuns(*store, options).size()}});
-  else std::cout << options.out << '\n';
+  if (!file)
+    return fail(ErrorCode::failed, "the file could not be written completely", options.out,
+                "Check the disk's free space.");
+  if (context.json)
+    printJson(
+        {{"out", options.out}, {"format", options.format}, {"runs", chosenRuns(*store, options).size()}});
+  else
+    std::cout << options.out << '\n';
   return 0;
 }
 
@@ -124,12 +146,20 @@ Result<int> metricsCommand(const Context& context, const SessionOptions& options
     DECOSCOPE_ASSIGN(const RunStats stats, statsOf(*store, info.id, true));
     std::vector<Metric> metrics = metricsOf(stats);
     if (baseline && baseline->tokensPerSecond > 0)
-      metrics.push_back({"speed_up", "Speed-up", stats.tokensPerSecond / baseline->tokensPerSecond, "×", "tokens_per_second / tokens_per_second of the baseline", "Against run " + std::to_string(*options.baseline) + ".", "step"});
+      metrics.push_back({"speed_up", "Speed-up", stats.tokensPerSecond / baseline->tokensPerSecond, "×",
+                         "tokens_per_second / tokens_per_second of the baseline",
+                         "Against run " + std::to_string(*options.baseline) + ".", "step"});
     json list = json::array();
     for (const Metric& metric : metrics) {
-      list.push_back({{"name", metric.name}, {"value", std::isfinite(metric.value) ? json(metric.value) : json(nullptr)}, {"unit", metric.unit}, {"formula", metric.formula},
-                      {"definition", metric.definition}, {"inputs", metric.inputs}});
-      if (!context.json) std::cout << metric.name << " = " << metric.value << ' ' << metric.unit << "   [" << metric.formula << "]\n";
+      list.push_back({{"name", metric.name},
+                      {"value", std::isfinite(metric.value) ? json(metric.value) : json(nullptr)},
+                      {"unit", metric.unit},
+                      {"formula", metric.formula},
+                      {"definition", metric.definition},
+                      {"inputs", metric.inputs}});
+      if (!context.json)
+        std::cout << metric.name << " = " << metric.value << ' ' << metric.unit << "   [" << metric.formula
+                  << "]\n";
     }
     runs.push_back({{"run", info.id.value}, {"metrics", list}});
   }
@@ -140,14 +170,17 @@ Result<int> metricsCommand(const Context& context, const SessionOptions& options
 }  // namespace
 
 void addSessionCommands(CLI::App& app) {
-  const auto command = [&](const char* name, const char* help, Result<int> (*work)(const Context&, const SessionOptions&)) {
+  const auto command = [&](const char* name, const char* help,
+                           Result<int> (*work)(const Context&, const SessionOptions&)) {
     auto options = std::make_shared<SessionOptions>();
     auto* sub = app.add_subcommand(name, help);
     options->add(sub);
     onRun(sub, [options, work](const Context& context) { return work(context, *options); });
     return std::pair(sub, options);
   };
-  auto [verify, verifyOptions] = command("verify", "Re-derive every draw, verdict and commit from the record, and with --model from the model", verifyCommand);
+  auto [verify, verifyOptions] = command(
+      "verify", "Re-derive every draw, verdict and commit from the record, and with --model from the model",
+      verifyCommand);
   verifyOptions->model.add(verify, false);
   auto [inspect, inspectOptions] = command("inspect", "Runs, or one step with its events", inspectCommand);
   inspect->add_option("--step", inspectOptions->step, "One step");

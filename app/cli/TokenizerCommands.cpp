@@ -27,7 +27,8 @@ Result<int> tokenizeCommand(const Context& context, const TokenizeOptions& optio
     DECOSCOPE_ASSIGN(const auto ids, tokenizer->encode(text, {options.special, options.parseSpecial}));
     json pieces = json::array();
     for (const TokenId id : ids) pieces.push_back(tokenizer->pieceOf(id));
-    if (context.json) printJson({{"ids", ids}, {"pieces", pieces}});
+    if (context.json)
+      printJson({{"ids", ids}, {"pieces", pieces}});
     else
       for (const TokenId id : ids) std::cout << id << '\t' << tokenizer->pieceOf(id) << '\n';
   }
@@ -41,7 +42,9 @@ void addTokenizerCommands(CLI::App& app) {
   auto* tokenize = app.add_subcommand("tokenize", "Text to token ids");
   tokenize->add_option("--model", options->model, "Model or tokenizer files")->required();
   tokenize->add_option("--text", options->text, "The text");
-  tokenize->add_option("--file", options->files, "A file; may repeat, one document a line")->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  tokenize->add_option("--file", options->files, "A file; may repeat, one document a line")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   tokenize->add_flag("--special", options->special, "Add BOS and EOS where the model's files say so");
   tokenize->add_flag("--parse-special", options->parseSpecial, "Match special tokens in the text");
   onRun(tokenize, [options](const Context& context) { return tokenizeCommand(context, *options); });
@@ -54,10 +57,16 @@ void addTokenizerCommands(CLI::App& app) {
   onRun(detokenize, [=](const Context& context) -> Result<int> {
     DECOSCOPE_ASSIGN(const auto tokenizer, loadModelTokenizer(*model));
     for (const TokenId id : *ids)
-      if (id < 0 || id >= tokenizer->size()) return fail(ErrorCode::badInput, "token id " + std::to_string(id) + " is not in the vocabulary of " + std::to_string(tokenizer->size()), "--ids");
+      if (id < 0 || id >= tokenizer->size())
+        return fail(ErrorCode::badInput,
+                    "token id " + std::to_string(id) + " is not in the vocabulary of " +
+                        std::to_string(tokenizer->size()),
+                    "--ids");
     const std::string text = tokenizer->decode(*ids);
-    if (context.json) printJson({{"text", text}});
-    else std::cout << text << '\n';
+    if (context.json)
+      printJson({{"text", text}});
+    else
+      std::cout << text << '\n';
     return 0;
   });
 
@@ -72,8 +81,10 @@ void addTokenizerCommands(CLI::App& app) {
     DECOSCOPE_ASSIGN(const std::string text, readFile(*messages));
     DECOSCOPE_ASSIGN(const auto chat, parseChatMessages(text, *messages));
     DECOSCOPE_ASSIGN(const std::string rendered, renderChat(*tokenizer, chat, !*noPrompt));
-    if (context.json) printJson({{"text", rendered}});
-    else std::cout << rendered;
+    if (context.json)
+      printJson({{"text", rendered}});
+    else
+      std::cout << rendered;
     return 0;
   });
 }

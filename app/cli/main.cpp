@@ -49,7 +49,10 @@ class InterruptWatcher {
 
 int main(int count, char** arguments) {
   const InterruptWatcher watcher;
-  CLI::App app("Decoscope: step through the decoding of language models, record it, and look at why each token is there.", "decoscope-cli");
+  CLI::App app(
+      "Decoscope: step through the decoding of language models, record it, and look at why each token is "
+      "there.",
+      "decoscope-cli");
   app.require_subcommand(1);
   app.set_version_flag("--version", "decoscope-cli " DECOSCOPE_VERSION);
   addModelCommands(app);
@@ -62,7 +65,9 @@ int main(int count, char** arguments) {
     app.parse(count, arguments);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    printError({ErrorCode::usage, error.what(), "command line", "`decoscope-cli --help` lists the commands, `decoscope-cli COMMAND --help` the options."}, asksForJson(count, arguments));
+    printError({ErrorCode::usage, error.what(), "command line",
+                "`decoscope-cli --help` lists the commands, `decoscope-cli COMMAND --help` the options."},
+               asksForJson(count, arguments));
     return 2;
   }
   if (!chosen()) return 2;

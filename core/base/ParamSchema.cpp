@@ -22,18 +22,21 @@ std::size_t editDistance(std::string_view a, std::string_view b) {
   for (std::size_t i = 1; i <= a.size(); ++i) {
     std::size_t diagonal = std::exchange(row[0], i);
     for (std::size_t j = 1; j <= b.size(); ++j)
-      diagonal = std::exchange(row[j], std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)}));
+      diagonal = std::exchange(
+          row[j], std::min({row[j] + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0 : 1)}));
   }
   return row[b.size()];
 }
 
 tl::unexpected<Error> wrongValue(const ParamSpec& spec, std::string_view value, const std::string& expected) {
-  return fail(ErrorCode::usage, "'" + std::string(value) + "' is not a value of " + spec.name, "parameter " + spec.name, "Expected " + expected + ".");
+  return fail(ErrorCode::usage, "'" + std::string(value) + "' is not a value of " + spec.name,
+              "parameter " + spec.name, "Expected " + expected + ".");
 }
 
 Result<ParamValue> parseNumber(const ParamSpec& spec, std::string_view value) {
   const bool whole = spec.type == ParamType::integer;
-  const std::string expected = std::string(whole ? "a whole number" : "a number") + " from " + realText(spec.minimum) + " to " + realText(spec.maximum);
+  const std::string expected = std::string(whole ? "a whole number" : "a number") + " from " +
+                               realText(spec.minimum) + " to " + realText(spec.maximum);
   double number = 0;
   std::int64_t integer = 0;
   const char* end = value.data() + value.size();
@@ -43,14 +46,17 @@ Result<ParamValue> parseNumber(const ParamSpec& spec, std::string_view value) {
     number = static_cast<double>(integer);
   } else {
     const auto result = std::from_chars(value.data(), end, number);
-    if (result.ec != std::errc() || result.ptr != end || !std::isfinite(number)) return wrongValue(spec, value, expected);
+    if (result.ec != std::errc() || result.ptr != end || !std::isfinite(number))
+      return wrongValue(spec, value, expected);
   }
   if (number < spec.minimum || number > spec.maximum)
-    return fail(ErrorCode::usage, spec.name + " = " + std::string(value) + " is out of range", "parameter " + spec.name, "Expected " + expected + ".");
+    return fail(ErrorCode::usage, spec.name + " = " + std::string(value) + " is out of range",
+                "parameter " + spec.name, "Expected " + expected + ".");
   return whole ? ParamValue(integer) : ParamValue(number);
 }
 
-const ParamValue& valueOf(const std::map<std::string, ParamValue, std::less<>>& values, std::string_view name) {
+const ParamValue& valueOf(const std::map<std::string, ParamValue, std::less<>>& values,
+                          std::string_view name) {
   const auto found = values.find(name);
   // A parameter that the schema lacks is a programming error, not an input.
   if (found == values.end()) throw std::logic_error("no parameter " + std::string(name));
@@ -61,11 +67,16 @@ const ParamValue& valueOf(const std::map<std::string, ParamValue, std::less<>>& 
 
 const char* paramTypeName(ParamType type) {
   switch (type) {
-    case ParamType::boolean: return "boolean";
-    case ParamType::integer: return "integer";
-    case ParamType::real: return "real";
-    case ParamType::choice: return "choice";
-    case ParamType::text: return "text";
+    case ParamType::boolean:
+      return "boolean";
+    case ParamType::integer:
+      return "integer";
+    case ParamType::real:
+      return "real";
+    case ParamType::choice:
+      return "choice";
+    case ParamType::text:
+      return "text";
   }
   return "text";
 }
@@ -77,11 +88,21 @@ std::string paramText(const ParamValue& value) {
   return std::get<std::string>(value);
 }
 
-bool ParamSet::has(std::string_view name) const { return values_.find(name) != values_.end(); }
-bool ParamSet::boolean(std::string_view name) const { return std::get<bool>(valueOf(values_, name)); }
-std::int64_t ParamSet::integer(std::string_view name) const { return std::get<std::int64_t>(valueOf(values_, name)); }
-double ParamSet::real(std::string_view name) const { return std::get<double>(valueOf(values_, name)); }
-const std::string& ParamSet::text(std::string_view name) const { return std::get<std::string>(valueOf(values_, name)); }
+bool ParamSet::has(std::string_view name) const {
+  return values_.find(name) != values_.end();
+}
+bool ParamSet::boolean(std::string_view name) const {
+  return std::get<bool>(valueOf(values_, name));
+}
+std::int64_t ParamSet::integer(std::string_view name) const {
+  return std::get<std::int64_t>(valueOf(values_, name));
+}
+double ParamSet::real(std::string_view name) const {
+  return std::get<double>(valueOf(values_, name));
+}
+const std::string& ParamSet::text(std::string_view name) const {
+  return std::get<std::string>(valueOf(values_, name));
+}
 
 ParamSchema ParamSchema::with(const ParamSchema& more) const {
   ParamSchema result = *this;
@@ -91,7 +112,8 @@ ParamSchema ParamSchema::with(const ParamSchema& more) const {
 }
 
 const ParamSpec* ParamSchema::find(std::string_view name) const {
-  const auto found = std::find_if(specs_.begin(), specs_.end(), [&](const ParamSpec& spec) { return spec.name == name; });
+  const auto found =
+      std::find_if(specs_.begin(), specs_.end(), [&](const ParamSpec& spec) { return spec.name == name; });
   return found == specs_.end() ? nullptr : &*found;
 }
 
@@ -108,10 +130,13 @@ Result<ParamValue> ParamSchema::parse(std::string_view name, std::string_view va
     std::size_t best = 4;
     for (const ParamSpec& known : specs_) {
       all += (all.empty() ? "" : ", ") + known.name;
-      if (const std::size_t distance = editDistance(name, known.name); distance < best) best = distance, near = known.name;
+      if (const std::size_t distance = editDistance(name, known.name); distance < best)
+        best = distance, near = known.name;
     }
     return fail(ErrorCode::usage, "unknown parameter '" + std::string(name) + "'", "--set",
-                near.empty() ? (all.empty() ? "The method has no parameters." : "Known parameters: " + all + ".") : "Did you mean " + near + "?");
+                near.empty()
+                    ? (all.empty() ? "The method has no parameters." : "Known parameters: " + all + ".")
+                    : "Did you mean " + near + "?");
   }
   switch (spec->type) {
     case ParamType::boolean:
@@ -119,19 +144,24 @@ Result<ParamValue> ParamSchema::parse(std::string_view name, std::string_view va
       if (value == "false" || value == "0" || value == "off" || value == "no") return ParamValue(false);
       return wrongValue(*spec, value, "true or false");
     case ParamType::integer:
-    case ParamType::real: return parseNumber(*spec, value);
+    case ParamType::real:
+      return parseNumber(*spec, value);
     case ParamType::choice: {
-      if (std::find(spec->choices.begin(), spec->choices.end(), value) != spec->choices.end()) return ParamValue(std::string(value));
+      if (std::find(spec->choices.begin(), spec->choices.end(), value) != spec->choices.end())
+        return ParamValue(std::string(value));
       std::string choices;
       for (const std::string& choice : spec->choices) choices += (choices.empty() ? "" : ", ") + choice;
       return wrongValue(*spec, value, "one of " + choices);
     }
-    case ParamType::text: return ParamValue(std::string(value));
+    case ParamType::text:
+      return ParamValue(std::string(value));
   }
   return wrongValue(*spec, value, "a value");
 }
 
-Result<ParamSet> ParamSchema::parse(std::span<const std::string> assignments) const { return parse(defaults(), assignments); }
+Result<ParamSet> ParamSchema::parse(std::span<const std::string> assignments) const {
+  return parse(defaults(), assignments);
+}
 
 Result<ParamSet> ParamSchema::parse(const ParamSet& base, std::span<const std::string> assignments) const {
   ParamSet set = defaults();
@@ -140,7 +170,8 @@ Result<ParamSet> ParamSchema::parse(const ParamSet& base, std::span<const std::s
   for (const std::string& assignment : assignments) {
     const auto equals = assignment.find('=');
     if (equals == std::string::npos || equals == 0)
-      return fail(ErrorCode::usage, "'" + assignment + "' is not NAME=VALUE", "--set", "For example --set temperature=0.7");
+      return fail(ErrorCode::usage, "'" + assignment + "' is not NAME=VALUE", "--set",
+                  "For example --set temperature=0.7");
     const std::string name = assignment.substr(0, equals);
     DECOSCOPE_ASSIGN(ParamValue value, parse(name, std::string_view(assignment).substr(equals + 1)));
     set.set(name, std::move(value));

@@ -26,10 +26,10 @@ struct ParamSpec {
   std::string title;  // as in a form
   ParamType type = ParamType::real;
   ParamValue defaultValue = 0.0;
-  double minimum = 0, maximum = 0;    // inclusive; for integer and real
-  std::vector<std::string> choices;   // for choice
-  std::string unit;                   // "tokens", "nats", … or empty
-  std::string help;                   // one or two sentences
+  double minimum = 0, maximum = 0;   // inclusive; for integer and real
+  std::vector<std::string> choices;  // for choice
+  std::string unit;                  // "tokens", "nats", … or empty
+  std::string help;                  // one or two sentences
 };
 
 // A complete, checked assignment: every parameter of its schema has a value.
@@ -42,7 +42,9 @@ class ParamSet {
   bool has(std::string_view name) const;
   const std::map<std::string, ParamValue, std::less<>>& values() const { return values_; }
   // Sets without a check: for readers that restore a recorded set. Forms and options go through ParamSchema.
-  void set(std::string name, ParamValue value) { values_.insert_or_assign(std::move(name), std::move(value)); }
+  void set(std::string name, ParamValue value) {
+    values_.insert_or_assign(std::move(name), std::move(value));
+  }
   bool operator==(const ParamSet&) const = default;
 
  private:

@@ -22,9 +22,9 @@ enum class DrawPurpose : std::uint32_t {
   gumbel = 6,    // per-entry noise of a diffusion sampler
 };
 
-// The coordinates that stay the same for one decision of one line. `step` is the text position that is decided (for a
-// diffusion run the denoising step): a plain run and a speculative run that draw from the same distribution at the
-// same position then draw the same token.
+// The coordinates that stay the same for one decision of one line. `step` is the text position that is
+// decided (for a diffusion run the denoising step): a plain run and a speculative run that draw from the same
+// distribution at the same position then draw the same token.
 struct DrawContext {
   std::uint64_t seed = 0;
   std::uint32_t stream = 0;  // separates lines that share a seed; a fork inherits it

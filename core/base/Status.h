@@ -46,16 +46,16 @@ inline tl::unexpected<Error> fail(ErrorCode code, std::string message, std::stri
 }  // namespace decoscope
 
 // Leaves the enclosing function with the error of `expression` (a Status or Result) if it has one.
-#define DECOSCOPE_TRY(expression)                                            \
-  do {                                                                       \
-    if (auto decoscopeStatus_ = (expression); !decoscopeStatus_)             \
+#define DECOSCOPE_TRY(expression)                                                     \
+  do {                                                                                \
+    if (auto decoscopeStatus_ = (expression); !decoscopeStatus_)                      \
       return tl::unexpected<::decoscope::Error>(std::move(decoscopeStatus_.error())); \
   } while (false)
 
 #define DECOSCOPE_CONCAT_(a, b) a##b
 #define DECOSCOPE_CONCAT(a, b) DECOSCOPE_CONCAT_(a, b)
-#define DECOSCOPE_ASSIGN_(name, target, expression)                          \
-  auto name = (expression);                                                  \
+#define DECOSCOPE_ASSIGN_(name, target, expression)                              \
+  auto name = (expression);                                                      \
   if (!name) return tl::unexpected<::decoscope::Error>(std::move(name.error())); \
   target = std::move(*name)
 // Evaluates a Result; assigns its value to `target` (a declaration will do) or leaves with its error.

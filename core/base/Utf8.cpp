@@ -8,7 +8,8 @@ Utf8Step utf8Step(std::string_view bytes) {
   if (lead < 0x80) return {1, true, false};
   std::size_t length = 0;
   unsigned low = 0x80, high = 0xBF;
-  if (lead >= 0xC2 && lead <= 0xDF) length = 2;
+  if (lead >= 0xC2 && lead <= 0xDF)
+    length = 2;
   else if (lead >= 0xE0 && lead <= 0xEF) {
     length = 3;
     if (lead == 0xE0) low = 0xA0;

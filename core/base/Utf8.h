@@ -5,8 +5,8 @@
 
 namespace decoscope {
 
-// What stands at the beginning of `bytes` (not empty): a well-formed sequence, or a maximal ill-formed one, which is
-// incomplete when only the end of the input makes it so.
+// What stands at the beginning of `bytes` (not empty): a well-formed sequence, or a maximal ill-formed one,
+// which is incomplete when only the end of the input makes it so.
 struct Utf8Step {
   std::size_t length = 1;
   bool valid = false;

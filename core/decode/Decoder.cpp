@@ -61,8 +61,8 @@ Result<ForwardOutput> DecodeEnvironment::forward(const std::string& roleName, co
   auto output = role.model->forward(request, stop);
   if (!output) return output;
   if (request.visibility == Visibility::causal) role.sequence.extended(request.tokens);
-  recorder->add(ForwardFact{roleName, phase, static_cast<std::int32_t>(request.tokens.size()), cached, request.lastLayer,
-                            output->milliseconds});
+  recorder->add(ForwardFact{roleName, phase, static_cast<std::int32_t>(request.tokens.size()), cached,
+                            request.lastLayer, output->milliseconds});
   return output;
 }
 
@@ -99,28 +99,34 @@ Result<const MethodInfo*> MethodRegistry::find(const std::string& name) const {
   return fail(ErrorCode::usage, "unknown method '" + name + "'", "--method", "Known methods: " + known + ".");
 }
 
-Result<std::unique_ptr<Decoder>> MethodRegistry::create(const std::string& name, const DecoderSetup& setup) const {
+Result<std::unique_ptr<Decoder>> MethodRegistry::create(const std::string& name,
+                                                        const DecoderSetup& setup) const {
   DECOSCOPE_TRY(find(name));
   for (const Entry& entry : entries_)
     if (entry.info.name == name) return entry.factory(setup);
   return fail(ErrorCode::usage, "unknown method '" + name + "'");
 }
 
-Status checkNeeds(const MethodInfo& method, const ParamSet& parameters, const std::map<std::string, RoleModel*>& roles) {
+Status checkNeeds(const MethodInfo& method, const ParamSet& parameters,
+                  const std::map<std::string, RoleModel*>& roles) {
   for (const std::string& role : method.rolesFor ? method.rolesFor(parameters) : method.roles)
     if (!roles.contains(role))
-      return fail(ErrorCode::badInput, "the method " + method.name + " needs a model for the role '" + role + "'", "--model",
+      return fail(ErrorCode::badInput,
+                  "the method " + method.name + " needs a model for the role '" + role + "'", "--model",
                   "Name one with --model " + role + "=PATH.");
   const Model& target = *roles.at("target")->model;
   const Capabilities can = target.capabilities();
   const auto lacks = [&](const std::string& what) -> Status {
-    return fail(ErrorCode::unsupported, "the method " + method.name + " needs " + what + ", which this model does not offer",
-                target.info().name, "Choose another model or method; `models show` lists what a model can do.");
+    return fail(ErrorCode::unsupported,
+                "the method " + method.name + " needs " + what + ", which this model does not offer",
+                target.info().name,
+                "Choose another model or method; `models show` lists what a model can do.");
   };
   for (const std::string& need : method.needs) {
     if (need == "trees" && !can.trees) return lacks("tree forwards");
     if (need == "early exit" && !can.earlyExit) return lacks("early exit");
-    if (need == "masked diffusion" && !can.maskedDiffusion) return lacks("masked diffusion (a mask token and full visibility)");
+    if (need == "masked diffusion" && !can.maskedDiffusion)
+      return lacks("masked diffusion (a mask token and full visibility)");
     if (need == "causal" && !can.causal) return lacks("next-token logits");
   }
   return {};

@@ -1,7 +1,7 @@
 // A decoding method as a state machine: one user-visible step per call.
 //
-// To add a method: one file that defines a MethodInfo and a factory, and one line in Methods.cpp. Parameters, roles and needs are
-// declared here; the form, the command line and the documentation follow from them.
+// To add a method: one file that defines a MethodInfo and a factory, and one line in Methods.cpp. Parameters,
+// roles and needs are declared here; the form, the command line and the documentation follow from them.
 #pragma once
 
 #include <functional>
@@ -33,7 +33,8 @@ inline constexpr const char* kStopLength = "length";
 inline constexpr const char* kStopString = "stop_string";
 inline constexpr const char* kStopContext = "context";
 
-// What a decoder may use during a step; lent by the session and valid for its lifetime. One thread: the model thread.
+// What a decoder may use during a step; lent by the session and valid for its lifetime. One thread: the model
+// thread.
 class DecodeEnvironment {
  public:
   // Roles by name; "target" is always there.
@@ -48,9 +49,9 @@ class DecodeEnvironment {
   std::vector<TokenId> text;
   std::size_t promptLength = 0;
   std::int64_t maxNewTokens = 0;
-  std::vector<TokenId> stopTokens;       // empty: nothing ends the text by itself
+  std::vector<TokenId> stopTokens;  // empty: nothing ends the text by itself
   std::vector<std::string> stopStrings;
-  std::string stopReason;                // set by commit() or the decoder when the line has ended
+  std::string stopReason;  // set by commit() or the decoder when the line has ended
 
   RoleModel& target() const { return *roles.at("target"); }
   RoleModel& role(const std::string& name) const { return *roles.at(name); }
@@ -63,15 +64,16 @@ class DecodeEnvironment {
     return uniform({seed, stream, position}, node, purpose, index);
   }
 
-  // Appends one token to the text and records it. Returns false when the line has ended with it (end of text, length, a
-  // stop string) or had ended before; nothing may be committed after that.
+  // Appends one token to the text and records it. Returns false when the line has ended with it (end of text,
+  // length, a stop string) or had ended before; nothing may be committed after that.
   bool commit(TokenId token, Provenance provenance, NodeId node = kRootNode);
 
   // Runs a forward, records it under the role and phase, and adds its time to the step.
-  Result<ForwardOutput> forward(const std::string& roleName, const ForwardRequest& request, ForwardPhase phase);
+  Result<ForwardOutput> forward(const std::string& roleName, const ForwardRequest& request,
+                                ForwardPhase phase);
 
-  // Brings a role's cache to the text without its last token: drops what no longer agrees, runs the missing tokens in
-  // chunks. Afterwards the pending token alone is missing.
+  // Brings a role's cache to the text without its last token: drops what no longer agrees, runs the missing
+  // tokens in chunks. Afterwards the pending token alone is missing.
   Status prefill(const std::string& roleName);
 
  private:
@@ -84,11 +86,13 @@ class Decoder {
 
   // Called once before the first step, with the text so far (not empty). May run the prompt.
   virtual Status begin(DecodeEnvironment& environment) = 0;
-  // One step: commits at least one token or cell, or ends the line. On an error the environment's text is unchanged since the last commit.
+  // One step: commits at least one token or cell, or ends the line. On an error the environment's text is
+  // unchanged since the last commit.
   virtual Status step(DecodeEnvironment& environment) = 0;
   // Takes other values for its parameters from the next step on; keeps what it has learned.
   virtual Status reconfigure(const ParamSet& parameters) = 0;
-  // A step that commits this token whatever the model thinks, recording what it thought. Not every method can.
+  // A step that commits this token whatever the model thinks, recording what it thought. Not every method
+  // can.
   virtual Status force(DecodeEnvironment& environment, TokenId token) = 0;
 
   // State that outlives a run, e.g. a drafter's table. Empty when there is none.
@@ -98,17 +102,18 @@ class Decoder {
 
 // What a method is, for people and for the choosers.
 struct MethodInfo {
-  std::string name;       // as in --method
+  std::string name;  // as in --method
   std::string title, family, citation, summary;
-  std::string lossless;   // "sampled" (then greedy too), "greedy" or "no"
-  std::vector<std::string> roles;       // besides which nothing is loaded; "target" first
-  std::vector<std::string> needs;       // "trees", "early exit", "masked diffusion"
+  std::string lossless;            // "sampled" (then greedy too), "greedy" or "no"
+  std::vector<std::string> roles;  // besides which nothing is loaded; "target" first
+  std::vector<std::string> needs;  // "trees", "early exit", "masked diffusion"
   ParamSchema schema;
   // The roles that these parameters really need, where that is fewer than `roles`; unset: all of them.
   std::function<std::vector<std::string>(const ParamSet&)> rolesFor;
 };
 
-// What a decoder is made with: checked parameters and facts measured once per run, which a repeat takes from the record.
+// What a decoder is made with: checked parameters and facts measured once per run, which a repeat takes from
+// the record.
 struct DecoderSetup {
   ParamSet parameters;
   std::map<std::string, std::string>* notes = nullptr;  // read, and added to when something is measured
@@ -135,6 +140,7 @@ class MethodRegistry {
 };
 
 // Whether the models can do what the method needs. Error `unsupported`, saying which model lacks what.
-Status checkNeeds(const MethodInfo& method, const ParamSet& parameters, const std::map<std::string, RoleModel*>& roles);
+Status checkNeeds(const MethodInfo& method, const ParamSet& parameters,
+                  const std::map<std::string, RoleModel*>& roles);
 
 }  // namespace decoscope

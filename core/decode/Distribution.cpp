@@ -13,8 +13,10 @@ namespace {
 
 constexpr double kExcluded = -std::numeric_limits<double>::infinity();
 
-ParamSpec real(std::string name, std::string title, double value, double minimum, double maximum, std::string help) {
-  return {std::move(name), std::move(title), ParamType::real, value, minimum, maximum, {}, "", std::move(help)};
+ParamSpec real(std::string name, std::string title, double value, double minimum, double maximum,
+               std::string help) {
+  return {std::move(name), std::move(title), ParamType::real, value, minimum, maximum, {}, "",
+          std::move(help)};
 }
 
 void applyPenalties(std::vector<double>& logits, const SamplingSettings& settings, const History& history) {
@@ -39,13 +41,15 @@ void applyPenalties(std::vector<double>& logits, const SamplingSettings& setting
   if (settings.presencePenalty != 0 || settings.frequencyPenalty != 0)
     for (const auto& [token, times] : generated)
       if (token >= 0 && token < size)
-        logits[static_cast<std::size_t>(token)] -= settings.presencePenalty + settings.frequencyPenalty * times;
+        logits[static_cast<std::size_t>(token)] -=
+            settings.presencePenalty + settings.frequencyPenalty * times;
 }
 
 Status normalise(std::vector<double>& logits) {
   const double largest = *std::max_element(logits.begin(), logits.end());
   if (!std::isfinite(largest))
-    return fail(ErrorCode::failed, "no token is left to choose from", "sampling", "Loosen the bans or filters.");
+    return fail(ErrorCode::failed, "no token is left to choose from", "sampling",
+                "Loosen the bans or filters.");
   double sum = 0;
   for (double& value : logits) sum += value = std::exp(value - largest);
   for (double& value : logits) value /= sum;
@@ -57,8 +61,10 @@ void keepFirst(Distribution& p, const std::vector<TokenId>& order, std::size_t k
   double sum = 0;
   for (std::size_t i = 0; i < order.size(); ++i) {
     double& value = p[static_cast<std::size_t>(order[i])];
-    if (i < keep) sum += value;
-    else value = 0;
+    if (i < keep)
+      sum += value;
+    else
+      value = 0;
   }
   for (const TokenId token : order) p[static_cast<std::size_t>(token)] /= sum;
 }
@@ -91,19 +97,38 @@ bool SamplingSettings::changesOrder() const {
 
 const ParamSchema& samplingSchema() {
   static const ParamSchema schema({
-      real("temperature", "Temperature", 0, 0, 100, "Divides the logits before softmax; 0 takes the most probable token."),
-      {"top_k", "Top-k", ParamType::integer, std::int64_t{0}, 0, 1e9, {}, "tokens",
+      real("temperature", "Temperature", 0, 0, 100,
+           "Divides the logits before softmax; 0 takes the most probable token."),
+      {"top_k",
+       "Top-k",
+       ParamType::integer,
+       std::int64_t{0},
+       0,
+       1e9,
+       {},
+       "tokens",
        "Keeps the k most probable tokens; 0 keeps all."},
-      real("top_p", "Top-p", 1, 0, 1, "Keeps the fewest tokens whose probabilities reach this sum; 1 keeps all."),
-      real("min_p", "Min-p", 0, 0, 1, "Drops tokens below this fraction of the largest probability; 0 keeps all."),
+      real("top_p", "Top-p", 1, 0, 1,
+           "Keeps the fewest tokens whose probabilities reach this sum; 1 keeps all."),
+      real("min_p", "Min-p", 0, 0, 1,
+           "Drops tokens below this fraction of the largest probability; 0 keeps all."),
       real("typical_p", "Typical-p", 1, 0, 1,
-           "Keeps the tokens whose surprisal is nearest to the entropy until they reach this mass; 1 keeps all."),
+           "Keeps the tokens whose surprisal is nearest to the entropy until they reach this mass; 1 keeps "
+           "all."),
       real("repetition_penalty", "Repetition penalty", 1, 0.01, 100,
            "Divides positive (multiplies negative) logits of tokens that stand in the text; 1 is off."),
-      real("presence_penalty", "Presence penalty", 0, -100, 100, "Subtracted once from the logit of each generated token."),
+      real("presence_penalty", "Presence penalty", 0, -100, 100,
+           "Subtracted once from the logit of each generated token."),
       real("frequency_penalty", "Frequency penalty", 0, -100, 100,
            "Subtracted from a token's logit for each time it was generated."),
-      {"banned", "Banned tokens", ParamType::text, std::string(), 0, 0, {}, "ids",
+      {"banned",
+       "Banned tokens",
+       ParamType::text,
+       std::string(),
+       0,
+       0,
+       {},
+       "ids",
        "Token ids, separated by commas, that may not be chosen."},
   });
   return schema;
@@ -124,23 +149,26 @@ Result<SamplingSettings> samplingSettings(const ParamSet& parameters) {
     char* end = nullptr;
     const long long id = std::strtoll(part.c_str(), &end, 10);
     if (end == part.c_str() || *end != '\0' || id < 0 || id > std::numeric_limits<TokenId>::max())
-      return fail(ErrorCode::usage, "'" + part + "' is not a token id", "parameter banned", "Give ids with commas: 12,345");
+      return fail(ErrorCode::usage, "'" + part + "' is not a token id", "parameter banned",
+                  "Give ids with commas: 12,345");
     settings.banned.push_back(static_cast<TokenId>(id));
   }
   return settings;
 }
 
-Result<Distribution> processLogits(std::span<const float> raw, const SamplingSettings& settings, const History& history,
-                                   std::int32_t usable) {
+Result<Distribution> processLogits(std::span<const float> raw, const SamplingSettings& settings,
+                                   const History& history, std::int32_t usable) {
   std::vector<double> logits(raw.begin(), raw.end());
   for (std::size_t i = 0; i < logits.size(); ++i)
     if (std::isnan(logits[i]) || logits[i] == std::numeric_limits<double>::infinity())
-      return fail(ErrorCode::failed, "the model gave a logit that is not a number", "token " + std::to_string(i),
+      return fail(ErrorCode::failed, "the model gave a logit that is not a number",
+                  "token " + std::to_string(i),
                   "The weights may be damaged, or the precision too low: try --dtype f32.");
   for (auto i = static_cast<std::size_t>(std::max(usable, 0)); i < logits.size(); ++i) logits[i] = kExcluded;
   applyPenalties(logits, settings, history);
   for (const TokenId token : settings.banned)
-    if (token >= 0 && static_cast<std::size_t>(token) < logits.size()) logits[static_cast<std::size_t>(token)] = kExcluded;
+    if (token >= 0 && static_cast<std::size_t>(token) < logits.size())
+      logits[static_cast<std::size_t>(token)] = kExcluded;
   if (settings.greedy()) {
     DECOSCOPE_TRY(normalise(logits));
     return logits;
@@ -239,10 +267,11 @@ DistributionFact digest(const Distribution& p, DistributionKind kind, NodeId nod
   fact.entropy = entropyOf(p);
   std::vector<TokenId> order = support(p);
   const auto keep = std::min(order.size(), static_cast<std::size_t>(std::max(topK, 0)));
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(keep), order.end(), [&](TokenId a, TokenId b) {
-    const double pa = p[static_cast<std::size_t>(a)], pb = p[static_cast<std::size_t>(b)];
-    return pa != pb ? pa > pb : a < b;
-  });
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(keep), order.end(),
+                    [&](TokenId a, TokenId b) {
+                      const double pa = p[static_cast<std::size_t>(a)], pb = p[static_cast<std::size_t>(b)];
+                      return pa != pb ? pa > pb : a < b;
+                    });
   order.resize(keep);
   double mass = 0;
   for (const TokenId token : order) {

@@ -1,5 +1,6 @@
-// What painters see: pure geometry with meaning attached. ImGui draws it on the screen, Cairo writes PNG and PDF,
-// plain writers write SVG and TikZ; the content is the same in all. Units are points at 100 % zoom, y grows down.
+// What painters see: pure geometry with meaning attached. ImGui draws it on the screen, Cairo writes PNG and
+// PDF, plain writers write SVG and TikZ; the content is the same in all. Units are points at 100 % zoom, y
+// grows down.
 #pragma once
 
 #include <cstdint>
@@ -11,22 +12,51 @@
 
 namespace decoscope {
 
-struct Point { float x = 0, y = 0; };
+struct Point {
+  float x = 0, y = 0;
+};
 struct Rect {
   float x = 0, y = 0, width = 0, height = 0;
   bool contains(Point p) const { return p.x >= x && p.x < x + width && p.y >= y && p.y < y + height; }
   bool intersects(const Rect& other) const {
-    return x < other.x + other.width && other.x < x + width && y < other.y + other.height && other.y < y + height;
+    return x < other.x + other.width && other.x < x + width && y < other.y + other.height &&
+           other.y < y + height;
   }
 };
 
 // Meaning, not colour: a theme maps each tone to its fill, edge, dash and mark (see Theme.h).
-enum class Tone : std::uint8_t { neutral, accepted, rejected, bonus, resampled, notReached, pruned, forced, prompt, masked,
-                                 committed, remasked, axis, draft, target, residual, background, highlight };
+enum class Tone : std::uint8_t {
+  neutral,
+  accepted,
+  rejected,
+  bonus,
+  resampled,
+  notReached,
+  pruned,
+  forced,
+  prompt,
+  masked,
+  committed,
+  remasked,
+  axis,
+  draft,
+  target,
+  residual,
+  background,
+  highlight
+};
 
 // Names the thing that a mark stands for, so that hit-testing, selection, tooltips and screen readers agree.
 struct MarkId {
-  enum class Kind : std::uint8_t { none, node, cell, token, round, distributionEntry, legend } kind = Kind::none;
+  enum class Kind : std::uint8_t {
+    none,
+    node,
+    cell,
+    token,
+    round,
+    distributionEntry,
+    legend
+  } kind = Kind::none;
   RunId run;
   StepIndex step = -1;
   std::int64_t item = -1;  // node id, canvas position, text position or entry index
@@ -37,30 +67,31 @@ struct FigureBox {
   Rect rect;
   Tone tone = Tone::neutral;
   float radius = 0;
-  float value = -1;      // 0 … 1 fills by the sequential scale instead of the tone; negative: by tone
+  float value = -1;  // 0 … 1 fills by the sequential scale instead of the tone; negative: by tone
   bool outlined = true, filled = true, emphasised = false;
   MarkId id;
-  std::string tooltip;   // a few lines of exact numbers, for hover and for the figure's alt text
+  std::string tooltip;  // a few lines of exact numbers, for hover and for the figure's alt text
 };
 struct FigureLine {
   std::vector<Point> points;  // 2: straight; 4: one cubic Bézier
   Tone tone = Tone::neutral;
   float width = 1.2f;
   bool dashed = false;
-  bool above = false;         // drawn over the boxes instead of under them
+  bool above = false;  // drawn over the boxes instead of under them
 };
 enum class TextFace : std::uint8_t { interface, token, small, heading };
 enum class TextAlign : std::uint8_t { left, centre, right };
 struct FigureLabel {
-  Point at;              // baseline start, centre or end
-  std::string text;      // UTF-8
+  Point at;          // baseline start, centre or end
+  std::string text;  // UTF-8
   TextFace face = TextFace::interface;
   TextAlign align = TextAlign::left;
   Tone tone = Tone::neutral;
-  float size = 11;       // points
-  float maximumWidth = 0;  // cut with … beyond it; 0: no limit
-  MarkId id;             // the mark it belongs to
-  float over = -1;       // it stands on a fill of the sequential scale at this value, and must read on it; negative: it does not
+  float size = 11;          // points
+  float maximumWidth = 0;   // cut with … beyond it; 0: no limit
+  MarkId id;                // the mark it belongs to
+  float over = -1;          // it stands on a fill of the sequential scale at this value, and must read on it;
+                            // negative: it does not
   std::uint8_t detail = 0;  // 0: always; 1: hidden below 60 % zoom; 2: hidden below 100 %
 };
 
@@ -81,8 +112,8 @@ struct FigureTick {
   Tone tone = Tone::neutral;
 };
 
-// Uniform-grid index over a figure's boxes, lines and labels, for culling and hit-testing in time that follows
-// what is visible. Immutable; keeps the figure alive.
+// Uniform-grid index over a figure's boxes, lines and labels, for culling and hit-testing in time that
+// follows what is visible. Immutable; keeps the figure alive.
 class FigureIndex {
  public:
   explicit FigureIndex(FigurePointer figure);

@@ -10,13 +10,18 @@ namespace {
 Rect boundsOf(const FigureLine& line) {
   if (line.points.empty()) return {};
   float left = line.points[0].x, right = left, top = line.points[0].y, bottom = top;
-  for (const Point p : line.points) left = std::min(left, p.x), right = std::max(right, p.x), top = std::min(top, p.y), bottom = std::max(bottom, p.y);
+  for (const Point p : line.points)
+    left = std::min(left, p.x), right = std::max(right, p.x), top = std::min(top, p.y),
+    bottom = std::max(bottom, p.y);
   return {left - 1, top - 1, right - left + 2, bottom - top + 2};
 }
 
 Rect boundsOf(const FigureLabel& label) {
-  const float width = label.maximumWidth > 0 ? label.maximumWidth : 0.62f * label.size * static_cast<float>(label.text.size());
-  const float left = label.align == TextAlign::left ? label.at.x : label.align == TextAlign::right ? label.at.x - width : label.at.x - width / 2;
+  const float width = label.maximumWidth > 0 ? label.maximumWidth
+                                             : 0.62f * label.size * static_cast<float>(label.text.size());
+  const float left = label.align == TextAlign::left    ? label.at.x
+                     : label.align == TextAlign::right ? label.at.x - width
+                                                       : label.at.x - width / 2;
   return {left, label.at.y - label.size, width, label.size * 1.4f};
 }
 
@@ -51,9 +56,13 @@ struct CellRange {
 };
 }  // namespace
 
-static CellRange rangeOf(const Rect& rect, const Rect& bounds, float cellWidth, float cellHeight, int columns, int rows) {
-  const auto at = [](float value, float origin, float size, int count) { return std::clamp(static_cast<int>(std::floor((value - origin) / size)), 0, count - 1); };
-  return {at(rect.x, bounds.x, cellWidth, columns), at(rect.x + rect.width, bounds.x, cellWidth, columns), at(rect.y, bounds.y, cellHeight, rows), at(rect.y + rect.height, bounds.y, cellHeight, rows)};
+static CellRange rangeOf(const Rect& rect, const Rect& bounds, float cellWidth, float cellHeight, int columns,
+                         int rows) {
+  const auto at = [](float value, float origin, float size, int count) {
+    return std::clamp(static_cast<int>(std::floor((value - origin) / size)), 0, count - 1);
+  };
+  return {at(rect.x, bounds.x, cellWidth, columns), at(rect.x + rect.width, bounds.x, cellWidth, columns),
+          at(rect.y, bounds.y, cellHeight, rows), at(rect.y + rect.height, bounds.y, cellHeight, rows)};
 }
 
 FigureIndex::Grid FigureIndex::build(const std::vector<Rect>& rects) const {
@@ -63,7 +72,10 @@ FigureIndex::Grid FigureIndex::build(const std::vector<Rect>& rects) const {
     for (std::size_t i = 0; i < rects.size(); ++i) {
       const CellRange range = rangeOf(rects[i], figure_->bounds, cellWidth_, cellHeight_, columns_, rows_);
       for (int row = range.top; row <= range.bottom; ++row)
-        for (int column = range.left; column <= range.right; ++column) visit(static_cast<std::size_t>(row) * static_cast<std::size_t>(columns_) + static_cast<std::size_t>(column), static_cast<std::uint32_t>(i));
+        for (int column = range.left; column <= range.right; ++column)
+          visit(static_cast<std::size_t>(row) * static_cast<std::size_t>(columns_) +
+                    static_cast<std::size_t>(column),
+                static_cast<std::uint32_t>(i));
     }
   };
   each([&](std::size_t cell, std::uint32_t) { ++grid.starts[cell + 1]; });
@@ -76,12 +88,16 @@ FigureIndex::Grid FigureIndex::build(const std::vector<Rect>& rects) const {
 
 void FigureIndex::query(const Grid& grid, const Rect& view, std::vector<std::uint32_t>& out) const {
   const std::size_t before = out.size();
-  if (!view.intersects({figure_->bounds.x - 1, figure_->bounds.y - 1, figure_->bounds.width + 2, figure_->bounds.height + 2})) return;
+  if (!view.intersects({figure_->bounds.x - 1, figure_->bounds.y - 1, figure_->bounds.width + 2,
+                        figure_->bounds.height + 2}))
+    return;
   const CellRange range = rangeOf(view, figure_->bounds, cellWidth_, cellHeight_, columns_, rows_);
   for (int row = range.top; row <= range.bottom; ++row)
     for (int column = range.left; column <= range.right; ++column) {
-      const auto cell = static_cast<std::size_t>(row) * static_cast<std::size_t>(columns_) + static_cast<std::size_t>(column);
-      out.insert(out.end(), grid.items.begin() + grid.starts[cell], grid.items.begin() + grid.starts[cell + 1]);
+      const auto cell = static_cast<std::size_t>(row) * static_cast<std::size_t>(columns_) +
+                        static_cast<std::size_t>(column);
+      out.insert(out.end(), grid.items.begin() + grid.starts[cell],
+                 grid.items.begin() + grid.starts[cell + 1]);
     }
   std::sort(out.begin() + static_cast<std::ptrdiff_t>(before), out.end());
   out.erase(std::unique(out.begin() + static_cast<std::ptrdiff_t>(before), out.end()), out.end());

@@ -1,5 +1,5 @@
-// Traces to figures. Pure functions of sealed records: no fonts are measured (monospaced advance is assumed for
-// tokens), nothing is drawn. Safe on any thread.
+// Traces to figures. Pure functions of sealed records: no fonts are measured (monospaced advance is assumed
+// for tokens), nothing is drawn. Safe on any thread.
 #pragma once
 
 #include <functional>
@@ -14,14 +14,15 @@ namespace decoscope {
 // Text of a token as a figure shows it.
 using TokenLabel = std::function<std::string(TokenId)>;
 
-// One round as a draft tree: root (pending token) at the left, children to the right, siblings in rank order downwards, an
-// accepted child on its parent's row. 26 px node height, 36 px row pitch, 138 px column pitch. The token drawn at the end of the walk (bonus,
-// resampled, plain) is a node too (item = number of nodes + index of the draw). A step without proposals is drawn as root → token.
+// One round as a draft tree: root (pending token) at the left, children to the right, siblings in rank order
+// downwards, an accepted child on its parent's row. 26 px node height, 36 px row pitch, 138 px column pitch.
+// The token drawn at the end of the walk (bonus, resampled, plain) is a node too (item = number of nodes +
+// index of the draw). A step without proposals is drawn as root → token.
 Figure layoutTree(const StepRecord& step, TokenId root, const TokenLabel& label);
-// Many rounds stacked downwards, each with its caption, for scrolling through a whole run; `top[i]` receives the y of round i.
-// steps[i] may be null (not loaded): it keeps a small placeholder.
-Figure layoutTrees(const std::vector<StepPointer>& steps, const std::vector<TokenId>& roots, const TokenLabel& label,
-                   std::vector<float>* top = nullptr);
+// Many rounds stacked downwards, each with its caption, for scrolling through a whole run; `top[i]` receives
+// the y of round i. steps[i] may be null (not loaded): it keeps a small placeholder.
+Figure layoutTrees(const std::vector<StepPointer>& steps, const std::vector<TokenId>& roots,
+                   const TokenLabel& label, std::vector<float>* top = nullptr);
 
 enum class LatticeColour { confidence, entropy, age };
 // Positions × denoising steps: one row per step up to and including `throughStep` (all when negative).

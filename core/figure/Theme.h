@@ -1,4 +1,5 @@
-// Colours and marks for tones, in one place for the window and for figures (colour-blind-safe; hue is never the only sign).
+// Colours and marks for tones, in one place for the window and for figures (colour-blind-safe; hue is never
+// the only sign).
 #pragma once
 
 #include <cstdint>
@@ -25,7 +26,7 @@ struct Theme {
   ToneStyle style(Tone tone) const;
 };
 const Theme& darkTheme();
-const Theme& lightTheme();   // also what figures use, on white
+const Theme& lightTheme();  // also what figures use, on white
 
 // viridis at t in [0, 1].
 Colour sequentialColour(float t);

@@ -18,7 +18,9 @@ std::vector<RunInfo> chosenRuns(const TraceSource& source, std::optional<RunId> 
   return runs;
 }
 
-std::string dump(const nlohmann::json& value) { return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace); }
+std::string dump(const nlohmann::json& value) {
+  return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
 
 std::string realText(double value) {
   if (!std::isfinite(value)) return {};
@@ -40,7 +42,9 @@ std::string quoted(const std::string& text) {
 }
 
 Status finished(std::ostream& out) {
-  if (!out) return fail(ErrorCode::failed, "the export could not be written completely", {}, "Check the disk's free space.");
+  if (!out)
+    return fail(ErrorCode::failed, "the export could not be written completely", {},
+                "Check the disk's free space.");
   return {};
 }
 
@@ -84,13 +88,16 @@ Status exportCsv(const TraceSource& source, std::optional<RunId> run, std::ostre
         const auto* commit = std::get_if<CommitFact>(&event);
         if (!commit) continue;
         const std::string bytes = names ? names->bytesOf(commit->token) : std::string();
-        out << info.id.value << ',' << index << ',' << commit->position << ',' << commit->token << ',' << hexText(bytes) << ',' << quoted(visibleToken(bytes)) << ',' << name(commit->provenance)
-            << ',' << commit->node;
+        out << info.id.value << ',' << index << ',' << commit->position << ',' << commit->token << ','
+            << hexText(bytes) << ',' << quoted(visibleToken(bytes)) << ',' << name(commit->provenance) << ','
+            << commit->node;
         const auto found = verdicts.find(commit->node);
-        if (found == verdicts.end()) out << ",,,,,";
+        if (found == verdicts.end())
+          out << ",,,,,";
         else {
           const VerdictFact& v = *found->second;
-          out << ',' << realText(v.p) << ',' << realText(v.q) << ',' << realText(v.u) << ',' << realText(v.threshold) << ',' << name(v.rule);
+          out << ',' << realText(v.p) << ',' << realText(v.q) << ',' << realText(v.u) << ','
+              << realText(v.threshold) << ',' << name(v.rule);
         }
         out << "\r\n";
       }

@@ -9,13 +9,15 @@ namespace decoscope {
 
 namespace {
 
-// Σ min(p, q) over the recorded heads of two distributions: a lower bound that is exact where the tails are empty.
+// Σ min(p, q) over the recorded heads of two distributions: a lower bound that is exact where the tails are
+// empty.
 double overlap(const DistributionFact& p, const DistributionFact& q) {
   std::unordered_map<TokenId, float> byToken;
   for (std::size_t i = 0; i < q.tokens.size(); ++i) byToken[q.tokens[i]] = q.probabilities[i];
   double sum = 0;
   for (std::size_t i = 0; i < p.tokens.size(); ++i)
-    if (const auto found = byToken.find(p.tokens[i]); found != byToken.end()) sum += std::min(p.probabilities[i], found->second);
+    if (const auto found = byToken.find(p.tokens[i]); found != byToken.end())
+      sum += std::min(p.probabilities[i], found->second);
   return sum;
 }
 
@@ -29,9 +31,12 @@ class Accumulator {
     std::map<NodeId, const DistributionFact*> raw, p, q;
     std::int64_t proposed = 0;
     for (const Event& event : step.events) {
-      if (const auto* forward = std::get_if<ForwardFact>(&event)) addForward(*forward);
-      else if (std::get_if<ProposeFact>(&event)) ++proposed;
-      else if (const auto* verdict = std::get_if<VerdictFact>(&event)) addVerdict(*verdict);
+      if (const auto* forward = std::get_if<ForwardFact>(&event))
+        addForward(*forward);
+      else if (std::get_if<ProposeFact>(&event))
+        ++proposed;
+      else if (const auto* verdict = std::get_if<VerdictFact>(&event))
+        addVerdict(*verdict);
       else if (const auto* distribution = std::get_if<DistributionFact>(&event)) {
         if (distribution->position >= 0 || distribution->stage > 0) continue;
         if (distribution->kind == DistributionKind::targetRaw) raw[distribution->node] = distribution;
@@ -50,7 +55,8 @@ class Accumulator {
         before = commit->node;
       }
     for (const auto& [node, draft] : q)
-      if (const auto target = p.find(node); target != p.end()) overlap_ += overlap(*target->second, *draft), ++overlaps_;
+      if (const auto target = p.find(node); target != p.end())
+        overlap_ += overlap(*target->second, *draft), ++overlaps_;
   }
 
   RunStats finish(double prefillMilliseconds, std::int64_t peakMemory) {
@@ -61,7 +67,8 @@ class Accumulator {
     s.tokensPerSecond = decode > 0 ? static_cast<double>(s.newTokens) / decode : 0;
     s.acceptanceRate = tested_ > 0 ? static_cast<double>(s.accepted) / static_cast<double>(tested_) : 0;
     s.meanAcceptedLength = s.rounds > 0 ? static_cast<double>(s.accepted) / static_cast<double>(s.rounds) : 0;
-    s.blockEfficiency = s.targetForwards > 0 ? static_cast<double>(s.newTokens) / static_cast<double>(s.targetForwards) : 0;
+    s.blockEfficiency =
+        s.targetForwards > 0 ? static_cast<double>(s.newTokens) / static_cast<double>(s.targetForwards) : 0;
     s.peakMemoryBytes = peakMemory;
     if (surprisals_ > 0) s.meanSurprisal = surprisal_ / surprisals_, s.meanEntropy = entropy_ / surprisals_;
     if (overlaps_ > 0) s.alpha = overlap_ / overlaps_;
@@ -111,27 +118,51 @@ Result<RunStats> statsOf(const TraceSource& source, RunId id, bool wholeLine) {
 std::vector<Metric> metricsOf(const RunStats& s) {
   const auto count = [](std::int64_t value) { return static_cast<double>(value); };
   return {
-      {"new_tokens", "New tokens", count(s.newTokens), "tokens", "number of commits", "Tokens that the run added to the text.", "committed"},
-      {"steps", "Steps", count(s.steps), "steps", "number of sealed steps", "Presses of Step: a token, a round or a denoising pass.", "step"},
-      {"target_forwards", "Target forwards", count(s.targetForwards), "forwards", "forwards of the target without prefill", "How often the target ran.", "forward"},
-      {"drafter_forwards", "Drafter forwards", count(s.drafterForwards), "forwards", "forwards in the draft phase", "How often the drafter ran.", "forward"},
-      {"target_tokens", "Target tokens", count(s.targetTokens), "tokens", "sum of tokens over target forwards", "Tokens that the target processed, prompt included.", "forward"},
-      {"drafter_tokens", "Drafter tokens", count(s.drafterTokens), "tokens", "sum of tokens over drafter forwards", "Tokens that the drafter processed.", "forward"},
-      {"proposed", "Proposed", count(s.proposed), "tokens", "number of proposals", "Draft tokens that were proposed, also those never reached.", "node"},
-      {"accepted", "Accepted", count(s.accepted), "tokens", "accepted verdicts", "Draft tokens that were kept.", "verdict"},
-      {"acceptance_rate", "Acceptance rate", s.acceptanceRate, "", "accepted / (accepted + rejected)", "Share of tested draft tokens that were kept; never reached ones do not count.", "verdict"},
-      {"mean_accepted_length", "Mean accepted length", s.meanAcceptedLength, "tokens", "accepted / rounds", "Draft tokens kept per round, the bonus token not counted.", "verdict"},
-      {"block_efficiency", "Block efficiency", s.blockEfficiency, "tokens", "new_tokens / target_forwards", "Tokens committed per forward of the target; plain decoding has 1.", "committed, forward"},
-      {"seconds", "Seconds", s.seconds, "s", "prefill + draft + verify + other", "Wall clock of the run.", "step, run"},
-      {"prefill_seconds", "Prefill", s.prefillSeconds, "s", "sum of prefill forwards", "Time of running the prompt.", "run"},
-      {"draft_seconds", "Draft", s.draftSeconds, "s", "sum of draft time", "Time spent on proposing.", "step"},
-      {"verify_seconds", "Verify", s.verifySeconds, "s", "sum of verify time", "Time of target forwards and verdicts.", "step"},
-      {"other_seconds", "Other", s.otherSeconds, "s", "sum of the rest", "Time of everything else within steps.", "step"},
-      {"tokens_per_second", "Tokens per second", s.tokensPerSecond, "tokens/s", "new_tokens / (draft + verify + other)", "Decoding speed without the prompt.", "step"},
-      {"peak_memory_bytes", "Peak memory", count(s.peakMemoryBytes), "bytes", "largest resident size", "Of the whole process.", "run"},
-      {"mean_surprisal", "Mean surprisal", s.meanSurprisal, "nats", "mean of −ln p_raw(token)", "Of the committed tokens under the raw target, where the token is among the recorded ones.", "distribution, committed"},
-      {"mean_entropy", "Mean entropy", s.meanEntropy, "nats", "mean of H(p_raw)", "Of the raw target at committed positions.", "distribution"},
-      {"alpha", "Acceptance α", s.alpha, "", "mean of Σ min(p, q)", "Over visited draft positions where both distributions were recorded; a lower bound by the unrecorded tail.", "distribution"},
+      {"new_tokens", "New tokens", count(s.newTokens), "tokens", "number of commits",
+       "Tokens that the run added to the text.", "committed"},
+      {"steps", "Steps", count(s.steps), "steps", "number of sealed steps",
+       "Presses of Step: a token, a round or a denoising pass.", "step"},
+      {"target_forwards", "Target forwards", count(s.targetForwards), "forwards",
+       "forwards of the target without prefill", "How often the target ran.", "forward"},
+      {"drafter_forwards", "Drafter forwards", count(s.drafterForwards), "forwards",
+       "forwards in the draft phase", "How often the drafter ran.", "forward"},
+      {"target_tokens", "Target tokens", count(s.targetTokens), "tokens",
+       "sum of tokens over target forwards", "Tokens that the target processed, prompt included.", "forward"},
+      {"drafter_tokens", "Drafter tokens", count(s.drafterTokens), "tokens",
+       "sum of tokens over drafter forwards", "Tokens that the drafter processed.", "forward"},
+      {"proposed", "Proposed", count(s.proposed), "tokens", "number of proposals",
+       "Draft tokens that were proposed, also those never reached.", "node"},
+      {"accepted", "Accepted", count(s.accepted), "tokens", "accepted verdicts",
+       "Draft tokens that were kept.", "verdict"},
+      {"acceptance_rate", "Acceptance rate", s.acceptanceRate, "", "accepted / (accepted + rejected)",
+       "Share of tested draft tokens that were kept; never reached ones do not count.", "verdict"},
+      {"mean_accepted_length", "Mean accepted length", s.meanAcceptedLength, "tokens", "accepted / rounds",
+       "Draft tokens kept per round, the bonus token not counted.", "verdict"},
+      {"block_efficiency", "Block efficiency", s.blockEfficiency, "tokens", "new_tokens / target_forwards",
+       "Tokens committed per forward of the target; plain decoding has 1.", "committed, forward"},
+      {"seconds", "Seconds", s.seconds, "s", "prefill + draft + verify + other", "Wall clock of the run.",
+       "step, run"},
+      {"prefill_seconds", "Prefill", s.prefillSeconds, "s", "sum of prefill forwards",
+       "Time of running the prompt.", "run"},
+      {"draft_seconds", "Draft", s.draftSeconds, "s", "sum of draft time", "Time spent on proposing.",
+       "step"},
+      {"verify_seconds", "Verify", s.verifySeconds, "s", "sum of verify time",
+       "Time of target forwards and verdicts.", "step"},
+      {"other_seconds", "Other", s.otherSeconds, "s", "sum of the rest",
+       "Time of everything else within steps.", "step"},
+      {"tokens_per_second", "Tokens per second", s.tokensPerSecond, "tokens/s",
+       "new_tokens / (draft + verify + other)", "Decoding speed without the prompt.", "step"},
+      {"peak_memory_bytes", "Peak memory", count(s.peakMemoryBytes), "bytes", "largest resident size",
+       "Of the whole process.", "run"},
+      {"mean_surprisal", "Mean surprisal", s.meanSurprisal, "nats", "mean of −ln p_raw(token)",
+       "Of the committed tokens under the raw target, where the token is among the recorded ones.",
+       "distribution, committed"},
+      {"mean_entropy", "Mean entropy", s.meanEntropy, "nats", "mean of H(p_raw)",
+       "Of the raw target at committed positions.", "distribution"},
+      {"alpha", "Acceptance α", s.alpha, "", "mean of Σ min(p, q)",
+       "Over visited draft positions where both distributions were recorded; a lower bound by the unrecorded "
+       "tail.",
+       "distribution"},
   };
 }
 

@@ -11,18 +11,18 @@ namespace decoscope {
 // The statistics of the command line; names are fixed (see the command-line contract).
 struct RunStats {
   std::int64_t newTokens = 0, steps = 0;
-  std::int64_t targetForwards = 0, drafterForwards = 0;   // prefill not counted
-  std::int64_t targetTokens = 0, drafterTokens = 0;       // tokens processed, prefill included
-  std::int64_t proposed = 0, accepted = 0, rounds = 0;    // a round is a step that proposed something
-  double acceptanceRate = 0;       // accepted ÷ tested: proposals that were never reached do not count
-  double meanAcceptedLength = 0;   // accepted per round, the bonus token not counted
-  double blockEfficiency = 0;      // new tokens ÷ target forwards
+  std::int64_t targetForwards = 0, drafterForwards = 0;  // prefill not counted
+  std::int64_t targetTokens = 0, drafterTokens = 0;      // tokens processed, prefill included
+  std::int64_t proposed = 0, accepted = 0, rounds = 0;   // a round is a step that proposed something
+  double acceptanceRate = 0;      // accepted ÷ tested: proposals that were never reached do not count
+  double meanAcceptedLength = 0;  // accepted per round, the bonus token not counted
+  double blockEfficiency = 0;     // new tokens ÷ target forwards
   double seconds = 0, prefillSeconds = 0, draftSeconds = 0, verifySeconds = 0, otherSeconds = 0;
-  double tokensPerSecond = 0;      // new tokens ÷ (draft + verify + other)
+  double tokensPerSecond = 0;  // new tokens ÷ (draft + verify + other)
   std::int64_t peakMemoryBytes = 0;
-  double meanSurprisal = kUnknown; // nats per committed token under the raw target, where recorded
-  double meanEntropy = kUnknown;   // nats, of the raw target at committed positions
-  double alpha = kUnknown;         // mean Σ min(p, q) over visited draft positions where both were recorded
+  double meanSurprisal = kUnknown;  // nats per committed token under the raw target, where recorded
+  double meanEntropy = kUnknown;    // nats, of the raw target at committed positions
+  double alpha = kUnknown;          // mean Σ min(p, q) over visited draft positions where both were recorded
 };
 // Over the whole line that ends in `run` (`wholeLine`), or over the steps of that run alone.
 Result<RunStats> statsOf(const TraceSource& source, RunId run, bool wholeLine);

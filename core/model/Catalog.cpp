@@ -24,7 +24,9 @@ fs::path cacheHome() {
 
 bool isModelFolder(const fs::path& path) {
   std::error_code error;
-  return fs::exists(path / "config.json", error) && (fs::exists(path / "model.safetensors", error) || fs::exists(path / "model.safetensors.index.json", error));
+  return fs::exists(path / "config.json", error) &&
+         (fs::exists(path / "model.safetensors", error) ||
+          fs::exists(path / "model.safetensors.index.json", error));
 }
 
 // "SmolLM2-135M-Instruct.Q4_1.gguf" → "SmolLM2-135M-Instruct": the quantisation is not part of the name.
@@ -39,30 +41,37 @@ void scan(const fs::path& folder, const std::string& source, int depth, std::vec
   std::error_code error;
   if (isModelFolder(folder)) {
     std::int64_t bytes = 0;
-    for (const auto& file : fs::directory_iterator(folder, fs::directory_options::skip_permission_denied, error))
-      if (file.path().extension() == ".safetensors") bytes += static_cast<std::int64_t>(file.file_size(error));
+    for (const auto& file :
+         fs::directory_iterator(folder, fs::directory_options::skip_permission_denied, error))
+      if (file.path().extension() == ".safetensors")
+        bytes += static_cast<std::int64_t>(file.file_size(error));
     out.push_back({folder.filename().string(), folder.string(), "safetensors", source, bytes});
     return;
   }
-  for (const auto& entry : fs::directory_iterator(folder, fs::directory_options::skip_permission_denied, error)) {
+  for (const auto& entry :
+       fs::directory_iterator(folder, fs::directory_options::skip_permission_denied, error)) {
     if (entry.is_directory(error)) {
       if (depth > 0) scan(entry.path(), source, depth - 1, out);
     } else if (entry.path().extension() == ".gguf") {
-      out.push_back({nameOf(entry.path()), entry.path().string(), "gguf", source, static_cast<std::int64_t>(entry.file_size(error))});
+      out.push_back({nameOf(entry.path()), entry.path().string(), "gguf", source,
+                     static_cast<std::int64_t>(entry.file_size(error))});
     }
   }
 }
 
 void scanHuggingFace(std::vector<CatalogEntry>& out) {
-  const fs::path hub = environment("HF_HOME").empty() ? cacheHome() / "huggingface" / "hub" : fs::path(environment("HF_HOME")) / "hub";
+  const fs::path hub = environment("HF_HOME").empty() ? cacheHome() / "huggingface" / "hub"
+                                                      : fs::path(environment("HF_HOME")) / "hub";
   std::error_code error;
-  for (const auto& repository : fs::directory_iterator(hub, fs::directory_options::skip_permission_denied, error)) {
+  for (const auto& repository :
+       fs::directory_iterator(hub, fs::directory_options::skip_permission_denied, error)) {
     std::string name = repository.path().filename().string();
     if (!name.starts_with("models--")) continue;
     name = name.substr(8);
     if (const auto dashes = name.find("--"); dashes != std::string::npos) name.replace(dashes, 2, "/");
     const std::size_t before = out.size();
-    for (const auto& snapshot : fs::directory_iterator(repository.path() / "snapshots", fs::directory_options::skip_permission_denied, error))
+    for (const auto& snapshot : fs::directory_iterator(repository.path() / "snapshots",
+                                                       fs::directory_options::skip_permission_denied, error))
       if (snapshot.is_directory(error)) scan(snapshot.path(), "hugging face", 0, out);
     for (std::size_t i = before; i < out.size(); ++i)
       if (out[i].format == "safetensors") out[i].name = name;
@@ -85,7 +94,9 @@ std::vector<CatalogEntry> listModels() {
   for (std::string folder; std::getline(folders, folder, ':');)
     if (!folder.empty()) scan(folder, "DECOSCOPE_MODELS", 2, models);
   scanHuggingFace(models);
-  std::sort(models.begin(), models.end(), [](const CatalogEntry& a, const CatalogEntry& b) { return std::tie(a.name, a.path) < std::tie(b.name, b.path); });
+  std::sort(models.begin(), models.end(), [](const CatalogEntry& a, const CatalogEntry& b) {
+    return std::tie(a.name, a.path) < std::tie(b.name, b.path);
+  });
   return models;
 }
 
@@ -98,7 +109,8 @@ Result<std::string> resolveModel(const std::string& nameOrPath) {
     known += (known.empty() ? "" : ", ") + entry.name;
   }
   return fail(ErrorCode::notFound, "there is no model '" + nameOrPath + "'", "--model",
-              known.empty() ? "No models were found on disk; packaging/start fetches SmolLM2." : "Models found on disk: " + known + ".");
+              known.empty() ? "No models were found on disk; packaging/start fetches SmolLM2."
+                            : "Models found on disk: " + known + ".");
 }
 
 }  // namespace decoscope

@@ -10,7 +10,7 @@
 namespace decoscope {
 
 struct CatalogEntry {
-  std::string name;    // what `--model` accepts: "SmolLM2-135M-Instruct"
+  std::string name;  // what `--model` accepts: "SmolLM2-135M-Instruct"
   std::string path;
   std::string format;  // "gguf", "safetensors"
   std::string source;  // "decoscope", "hugging face", …

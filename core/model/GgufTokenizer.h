@@ -8,7 +8,8 @@
 
 namespace decoscope {
 
-// Kinds: gpt2 (byte-level BPE) with the pre-tokenizers default, gpt-2, smollm, llama-bpe, qwen2. Others are refused by name.
+// Kinds: gpt2 (byte-level BPE) with the pre-tokenizers default, gpt-2, smollm, llama-bpe, qwen2. Others are
+// refused by name.
 Result<std::shared_ptr<const Tokenizer>> tokenizerFromGguf(const WeightFile& file);
 
 }  // namespace decoscope

@@ -7,7 +7,9 @@
 
 namespace decoscope {
 
-double RowSummary::probability(std::size_t i) const { return std::exp(static_cast<double>(logits[i]) - logSumExp); }
+double RowSummary::probability(std::size_t i) const {
+  return std::exp(static_cast<double>(logits[i]) - logSumExp);
+}
 
 Result<TokenId> Logits::argmax(int index) const {
   DECOSCOPE_ASSIGN(const RowSummary top, summary(index, 1));
@@ -23,7 +25,9 @@ Result<RowSummary> Logits::summary(int index, int k) const {
     largest = std::max(largest, value);
   }
   if (bad || !std::isfinite(largest))
-    return fail(ErrorCode::failed, "the model gave a logit that is not a number", "row " + std::to_string(index), "The weights may be damaged, or the precision too low: try --dtype f32.");
+    return fail(ErrorCode::failed, "the model gave a logit that is not a number",
+                "row " + std::to_string(index),
+                "The weights may be damaged, or the precision too low: try --dtype f32.");
   double sum = 0, weighted = 0;
   for (const float value : values) {
     const double x = static_cast<double>(value) - largest;
@@ -37,10 +41,12 @@ Result<RowSummary> Logits::summary(int index, int k) const {
   std::vector<TokenId> order(values.size());
   std::iota(order.begin(), order.end(), 0);
   const auto keep = std::min(order.size(), static_cast<std::size_t>(std::max(k, 0)));
-  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(keep), order.end(), [&](TokenId a, TokenId b) {
-    const float x = values[static_cast<std::size_t>(a)], y = values[static_cast<std::size_t>(b)];
-    return x != y ? x > y : a < b;
-  });
+  std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(keep), order.end(),
+                    [&](TokenId a, TokenId b) {
+                      const float x = values[static_cast<std::size_t>(a)],
+                                  y = values[static_cast<std::size_t>(b)];
+                      return x != y ? x > y : a < b;
+                    });
   double mass = 0;
   for (std::size_t i = 0; i < keep; ++i) {
     const float value = values[static_cast<std::size_t>(order[i])];

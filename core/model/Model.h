@@ -17,11 +17,11 @@ namespace decoscope {
 
 // The recorded digest of one row of logits: what a session keeps instead of the whole row.
 struct RowSummary {
-  std::vector<TokenId> tokens;   // the k largest, descending by logit, ties by smaller id
-  std::vector<float> logits;     // raw, same order
-  double logSumExp = 0;          // over the whole row
-  double entropy = 0;            // nats, of softmax(row)
-  double tailMass = 0;           // probability not in `tokens`
+  std::vector<TokenId> tokens;  // the k largest, descending by logit, ties by smaller id
+  std::vector<float> logits;    // raw, same order
+  double logSumExp = 0;         // over the whole row
+  double entropy = 0;           // nats, of softmax(row)
+  double tailMass = 0;          // probability not in `tokens`
 
   double probability(std::size_t i) const;  // softmax(row)[tokens[i]]
 };
@@ -95,11 +95,11 @@ struct ForwardOutput {
 
 // What a model can do; a decoder states what it needs and the chooser explains what is missing.
 struct Capabilities {
-  bool causal = true;             // next-token logits
-  bool maskedDiffusion = false;   // full visibility, a mask token, unshifted logits
-  bool trees = true;              // parents other than a chain
-  bool earlyExit = false;         // lastLayer
-  bool hiddenStates = false;      // taps
+  bool causal = true;            // next-token logits
+  bool maskedDiffusion = false;  // full visibility, a mask token, unshifted logits
+  bool trees = true;             // parents other than a chain
+  bool earlyExit = false;        // lastLayer
+  bool hiddenStates = false;     // taps
   bool interventions = false;
 };
 
@@ -109,7 +109,7 @@ struct TensorDescription {
 };
 
 struct ModelInfo {
-  std::string name;          // "SmolLM2-135M-Instruct"
+  std::string name;  // "SmolLM2-135M-Instruct"
   std::string path;
   std::string architecture;  // "llama", "llada", "table"
   std::string format;        // "gguf", "safetensors", "table"
@@ -117,25 +117,26 @@ struct ModelInfo {
   std::string fileType;      // how the weights are stored: "Q4_1", "F32"
   std::string device;        // "cpu", "cuda:0"
   std::string licence;
-  std::string fingerprint;   // "sha256:…" of the file, or of the folder's weight files
+  std::string fingerprint;  // "sha256:…" of the file, or of the folder's weight files
   std::int64_t parameters = 0;
-  std::int64_t bytes = 0;    // resident weights
+  std::int64_t bytes = 0;  // resident weights
   int layers = 0, width = 0, heads = 0, keyValueHeads = 0, contextLength = 0, vocabularySize = 0;
-  TokenId maskToken = -1;    // masked diffusion only
+  TokenId maskToken = -1;  // masked diffusion only
   std::vector<TensorDescription> tensors;
 };
 
-// A loaded net and its key/value cache. Threading: one thread at a time, the one that owns the session's model
-// work; only info() and capabilities() may be called from others. A stopped or failed forward leaves the cache as
-// it was before the call.
+// A loaded net and its key/value cache. Threading: one thread at a time, the one that owns the session's
+// model work; only info() and capabilities() may be called from others. A stopped or failed forward leaves
+// the cache as it was before the call.
 class Model {
  public:
   virtual ~Model() = default;
   virtual const ModelInfo& info() const = 0;
   virtual Capabilities capabilities() const = 0;
 
-  // Tokens in the cache. A causal forward appends its tokens as slots cached(), cached()+1, … in request order;
-  // with `lastLayer` set, only the layers that ran are filled, so such slots must be dropped again by retain().
+  // Tokens in the cache. A causal forward appends its tokens as slots cached(), cached()+1, … in request
+  // order; with `lastLayer` set, only the layers that ran are filled, so such slots must be dropped again by
+  // retain().
   virtual int cached() const = 0;
   // Runs the net. Errors: usage (malformed request), badInput (more tokens than the context holds),
   // cancelled (stop was requested; polled between layers), failed (out of memory, device).

@@ -16,11 +16,14 @@ namespace {
 
 constexpr const char* kTable = "table:";
 
-bool isGguf(const std::string& path) { return path.ends_with(".gguf"); }
+bool isGguf(const std::string& path) {
+  return path.ends_with(".gguf");
+}
 
 Status checkRemote(const std::string& name) {
   if (name.starts_with("http://") || name.starts_with("https://"))
-    return fail(ErrorCode::unsupported, "models behind a URL are not supported yet", name, "Name a GGUF file, a Hugging Face folder or table:FILE.json.");
+    return fail(ErrorCode::unsupported, "models behind a URL are not supported yet", name,
+                "Name a GGUF file, a Hugging Face folder or table:FILE.json.");
   return {};
 }
 
@@ -33,7 +36,9 @@ Result<std::shared_ptr<const Tokenizer>> loadModelTokenizer(const std::string& n
     return parts.tokenizer;
   }
   DECOSCOPE_ASSIGN(const std::string path, resolveModel(name));
-  if (!isGguf(path)) return loadTokenizer(path.ends_with(".safetensors") ? std::filesystem::path(path).parent_path().string() : path);
+  if (!isGguf(path))
+    return loadTokenizer(path.ends_with(".safetensors") ? std::filesystem::path(path).parent_path().string()
+                                                        : path);
   DECOSCOPE_ASSIGN(const auto weights, openWeights(path));
   return tokenizerFromGguf(*weights);
 }
@@ -49,7 +54,8 @@ Result<ModelInfo> describeModel(const std::string& name) {
   DECOSCOPE_ASSIGN(const auto weights, openWeights(path));
   return describeTransformer(*weights, path);
 #else
-  return fail(ErrorCode::unsupported, "this build has no libtorch backend", path, "Only table models run here.");
+  return fail(ErrorCode::unsupported, "this build has no libtorch backend", path,
+              "Only table models run here.");
 #endif
 }
 
@@ -73,7 +79,8 @@ Result<LoadedModel> loadModel(const std::string& name, const LoadOptions& option
 #else
   (void)options;
   (void)stop;
-  return fail(ErrorCode::unsupported, "this build has no libtorch backend", path, "Only table models run here; build with -DDECOSCOPE_WITH_TORCH=ON.");
+  return fail(ErrorCode::unsupported, "this build has no libtorch backend", path,
+              "Only table models run here; build with -DDECOSCOPE_WITH_TORCH=ON.");
 #endif
 }
 

@@ -16,7 +16,8 @@ struct LoadedModel {
 };
 
 // Errors: notFound, badInput (names file, field, offset), unsupported (names what is supported), cancelled.
-// Memory-maps the file; nothing is allocated on the word of a header before it is checked against the file size.
+// Memory-maps the file; nothing is allocated on the word of a header before it is checked against the file
+// size.
 Result<LoadedModel> loadModel(const std::string& name, const LoadOptions& options, const StopToken& stop);
 
 // Only the tokenizer of the same names: needs no weights.

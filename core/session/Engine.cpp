@@ -1,8 +1,8 @@
 #include "core/session/Engine.h"
 
+#include <sys/resource.h>
 #include <algorithm>
 #include <chrono>
-#include <sys/resource.h>
 
 #include "core/tokenizer/Chat.h"
 
@@ -11,7 +11,9 @@ namespace decoscope {
 namespace {
 
 std::int64_t now() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch()).count();
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
 }
 
 std::int64_t peakMemory() {
@@ -30,7 +32,9 @@ class TokenizerNames final : public TokenNames {
 };
 
 // Names under which a decoder's state lives in the session file.
-std::string initialStateName(RunId run) { return "initial/" + std::to_string(run.value); }
+std::string initialStateName(RunId run) {
+  return "initial/" + std::to_string(run.value);
+}
 std::string sharedStateName(const RunInfo& info) {
   return "state/" + info.method + "/" + (info.models.empty() ? "" : info.models.front().fingerprint);
 }
@@ -69,10 +73,11 @@ void Engine::moveTo(Recording recording) {
   environment_.stopReason.clear();
 }
 
-Status Engine::loadModel(const std::string& role, const std::string& name, const LoadOptions& options, const StopToken& stop) {
+Status Engine::loadModel(const std::string& role, const std::string& name, const LoadOptions& options,
+                         const StopToken& stop) {
   const auto present = slots_.find(role);
-  if (present != slots_.end() && present->second->name == name && present->second->options.dtype == options.dtype &&
-      present->second->options.device == options.device)
+  if (present != slots_.end() && present->second->name == name &&
+      present->second->options.dtype == options.dtype && present->second->options.device == options.device)
     return {};
   DECOSCOPE_ASSIGN(LoadedModel loaded, decoscope::loadModel(name, options, stop));
   adoptModel(role, name, std::move(loaded));
@@ -121,21 +126,28 @@ Result<std::vector<TokenId>> Engine::encodePrompt(const RunRequest& request) con
     DECOSCOPE_ASSIGN(const std::string rendered, renderChat(tokenizer, messages));
     DECOSCOPE_ASSIGN(tokens, tokenizer.encode(rendered, {.addSpecial = false, .parseSpecial = true}));
   } else if (tokens.empty() && !request.promptText.empty()) {
-    DECOSCOPE_ASSIGN(tokens, tokenizer.encode(request.promptText, {.addSpecial = true, .parseSpecial = false}));
+    DECOSCOPE_ASSIGN(tokens,
+                     tokenizer.encode(request.promptText, {.addSpecial = true, .parseSpecial = false}));
   }
-  if (tokens.empty()) return fail(ErrorCode::badInput, "the prompt is empty", "prompt", "Give some text, token ids or a chat.");
+  if (tokens.empty())
+    return fail(ErrorCode::badInput, "the prompt is empty", "prompt", "Give some text, token ids or a chat.");
   const ModelInfo& info = model()->info();
   for (std::size_t i = 0; i < tokens.size(); ++i)
     if (tokens[i] < 0 || tokens[i] >= info.vocabularySize)
-      return fail(ErrorCode::badInput, "token id " + std::to_string(tokens[i]) + " is not in the vocabulary of " + std::to_string(info.vocabularySize),
+      return fail(ErrorCode::badInput,
+                  "token id " + std::to_string(tokens[i]) + " is not in the vocabulary of " +
+                      std::to_string(info.vocabularySize),
                   "prompt, token " + std::to_string(i));
   if (static_cast<std::int64_t>(tokens.size()) > info.contextLength)
-    return fail(ErrorCode::badInput, "the prompt has " + std::to_string(tokens.size()) + " tokens, the context holds " + std::to_string(info.contextLength),
+    return fail(ErrorCode::badInput,
+                "the prompt has " + std::to_string(tokens.size()) + " tokens, the context holds " +
+                    std::to_string(info.contextLength),
                 "prompt", "Shorten the prompt or choose a model with a longer context.");
   return tokens;
 }
 
-Result<ParamSet> Engine::parametersFor(const std::string& method, const ParamSet& base, const std::vector<std::string>& assignments) const {
+Result<ParamSet> Engine::parametersFor(const std::string& method, const ParamSet& base,
+                                       const std::vector<std::string>& assignments) const {
   DECOSCOPE_ASSIGN(const MethodInfo* info, MethodRegistry::instance().find(method));
   return info->schema.parse(base, assignments);
 }
@@ -146,9 +158,11 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
   info.method = request.method;
   DECOSCOPE_ASSIGN(const MethodInfo* method, MethodRegistry::instance().find(request.method));
   info.name = request.name.empty() ? method->title : request.name;
-  DECOSCOPE_ASSIGN(info.parameters, parametersFor(request.method, method->schema.defaults(), request.assignments));
+  DECOSCOPE_ASSIGN(info.parameters,
+                   parametersFor(request.method, method->schema.defaults(), request.assignments));
   DECOSCOPE_ASSIGN(info.prompt, encodePrompt(request));
-  if (request.maxNewTokens < 0) return fail(ErrorCode::usage, "the number of new tokens must not be negative", "--max-new-tokens");
+  if (request.maxNewTokens < 0)
+    return fail(ErrorCode::usage, "the number of new tokens must not be negative", "--max-new-tokens");
   for (const std::string& stop : request.stopStrings)
     if (stop.empty()) return fail(ErrorCode::usage, "a stop string must not be empty", "--stop");
   DECOSCOPE_TRY(parseRecordLevel(request.recordLevel));
@@ -178,7 +192,8 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
     if (!state.empty()) DECOSCOPE_TRY(decoder_->importState(state));
   }
   DECOSCOPE_ASSIGN(info_.id, recording_.sink->beginRun(info_, std::make_shared<TokenizerNames>(tokenizer())));
-  if (!state.empty() && recording_.store) DECOSCOPE_TRY(recording_.store->putBlob(initialStateName(info_.id), std::move(state)));
+  if (!state.empty() && recording_.store)
+    DECOSCOPE_TRY(recording_.store->putBlob(initialStateName(info_.id), std::move(state)));
   return info_.id;
 }
 
@@ -215,7 +230,8 @@ Status Engine::enter(const RunInfo& info) {
   recorder_ = std::make_unique<Recorder>(level, info.topK);
   environment_.recorder = recorder_.get();
   if (decoder_ && decoderMethod_ == info.method) return decoder_->reconfigure(info.parameters);
-  DECOSCOPE_ASSIGN(decoder_, MethodRegistry::instance().create(info.method, {info_.parameters, &info_.notes}));
+  DECOSCOPE_ASSIGN(decoder_,
+                   MethodRegistry::instance().create(info.method, {info_.parameters, &info_.notes}));
   decoderMethod_ = info.method;
   begun_ = false;
   return {};
@@ -230,7 +246,8 @@ Status Engine::runStep(std::optional<TokenId> force) {
       if (const auto* forward = std::get_if<ForwardFact>(&event))
         if (forward->phase == ForwardPhase::prefill) prefill += forward->milliseconds;
     info_.prefillMilliseconds += prefill;
-    if (const auto curve = info_.notes.find("cost_curve"); curve != info_.notes.end()) measured_[curve->first] = curve->second;
+    if (const auto curve = info_.notes.find("cost_curve"); curve != info_.notes.end())
+      measured_[curve->first] = curve->second;
     recorder_->restartClock();
   }
   if (!environment_.stopReason.empty()) return {};
@@ -255,7 +272,8 @@ Result<StepPointer> Engine::step(const StopToken& stop) {
     recorder_->note("error", status.error().text());
   }
   StepPointer sealed = recorder_->seal(static_cast<std::int64_t>(environment_.text.size()));
-  // A line that ended without doing anything (the context was full) has no step to show, but says why in its run.
+  // A line that ended without doing anything (the context was full) has no step to show, but says why in its
+  // run.
   const bool empty = status && commitsOf(sealed->events).empty() && ended();
   if (!empty) {
     DECOSCOPE_TRY(recording_.sink->append(sealed));
@@ -265,8 +283,10 @@ Result<StepPointer> Engine::step(const StopToken& stop) {
     DECOSCOPE_TRY(finish(RunState::failed, "error"));
     return tl::unexpected(status.error());
   }
-  if (ended()) DECOSCOPE_TRY(finish(RunState::finished, environment_.stopReason));
-  else if (first) DECOSCOPE_TRY(recording_.sink->updateRun(info_));
+  if (ended())
+    DECOSCOPE_TRY(finish(RunState::finished, environment_.stopReason));
+  else if (first)
+    DECOSCOPE_TRY(recording_.sink->updateRun(info_));
   return empty ? StepPointer() : sealed;
 }
 
@@ -287,19 +307,22 @@ void Engine::keepState() {
   if (!state.empty()) (void)recording_.store->putBlob(sharedStateName(info_), std::move(state));
 }
 
-Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& stop, const ProgressFunction& progress, const StepComparison& compare) {
+Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& stop,
+                      const ProgressFunction& progress, const StepComparison& compare) {
   StepIndex total = 0, done = 0;
   for (const LineSegment& segment : line) total += segment.end - segment.first;
   bool fresh = true;
   for (const LineSegment& segment : line) {
     const auto info = recording_.source->run(segment.run);
-    if (!info) return fail(ErrorCode::notFound, "run " + std::to_string(segment.run.value) + " is not in the session");
+    if (!info)
+      return fail(ErrorCode::notFound, "run " + std::to_string(segment.run.value) + " is not in the session");
     RunInfo quiet = *info;
     if (!compare) quiet.recordLevel = "none";
     if (fresh) {
       DECOSCOPE_TRY(prepare(quiet, true));
       if (recording_.store) {
-        if (auto state = recording_.store->getBlob(initialStateName(segment.run))) DECOSCOPE_TRY(decoder_->importState(*state));
+        if (auto state = recording_.store->getBlob(initialStateName(segment.run)))
+          DECOSCOPE_TRY(decoder_->importState(*state));
       }
     } else {
       DECOSCOPE_TRY(enter(quiet));
@@ -307,7 +330,9 @@ Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& sto
     fresh = false;
     for (StepIndex index = segment.first; index < segment.end; ++index) {
       if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped while the line was run again");
-      if (progress) progress(total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1, "Running the line again");
+      if (progress)
+        progress(total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1,
+                 "Running the line again");
       DECOSCOPE_ASSIGN(const StepPointer recorded, recording_.source->step(segment.run, index));
       const auto wanted = commitsOf(recorded->events);
       environment_.stop = stop;
@@ -317,8 +342,12 @@ Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& sto
       const StepPointer again = recorder_->seal(static_cast<std::int64_t>(environment_.text.size()));
       if (compare) compare(*recorded, *again);
       if (!sameCommits(commitsOf(again->events), wanted))
-        return fail(ErrorCode::failed, "step " + std::to_string(index) + " did not repeat: the model, its precision or the machine differs from the recorded run",
-                    "run " + std::to_string(segment.run.value), "Load the model and precision that the run names, then fork again.");
+        return fail(
+            ErrorCode::failed,
+            "step " + std::to_string(index) +
+                " did not repeat: the model, its precision or the machine differs from the recorded run",
+            "run " + std::to_string(segment.run.value),
+            "Load the model and precision that the run names, then fork again.");
       nextStep_ = index + 1;
       ++done;
     }
@@ -326,19 +355,27 @@ Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& sto
   return {};
 }
 
-Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop, const ProgressFunction& progress) {
-  if (!model()) return fail(ErrorCode::usage, "no model is loaded", "--model", "Load the model of the run first.");
+Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop,
+                           const ProgressFunction& progress) {
+  if (!model())
+    return fail(ErrorCode::usage, "no model is loaded", "--model", "Load the model of the run first.");
   auto parent = recording_.source->run(request.run);
-  if (!parent) return fail(ErrorCode::badInput, "run " + std::to_string(request.run.value) + " is not in the session", "--run", "`inspect` lists the runs.");
+  if (!parent)
+    return fail(ErrorCode::badInput, "run " + std::to_string(request.run.value) + " is not in the session",
+                "--run", "`inspect` lists the runs.");
   // A step of an ancestor is forked from that ancestor.
   while (request.step < parent->forkStep && parent->parent) {
     const auto above = recording_.source->run(parent->parent);
-    if (!above) return fail(ErrorCode::badInput, "the parent of run " + std::to_string(parent->id.value) + " is missing", "session");
+    if (!above)
+      return fail(ErrorCode::badInput,
+                  "the parent of run " + std::to_string(parent->id.value) + " is missing", "session");
     parent = above;
   }
   const StepIndex end = recording_.source->extent(parent->id).second;
   if (request.step < 0 || request.step > end)
-    return fail(ErrorCode::usage, "step " + std::to_string(request.step) + " is outside the run's 0 … " + std::to_string(end), "--step");
+    return fail(ErrorCode::usage,
+                "step " + std::to_string(request.step) + " is outside the run's 0 … " + std::to_string(end),
+                "--step");
 
   RunInfo info = *parent;
   info.id = {};
@@ -355,7 +392,8 @@ Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop, co
   if (request.maxNewTokens) info.maxNewTokens = *request.maxNewTokens;
   if (info.recordLevel == "none") info.recordLevel = "full";
   if (request.force && (*request.force < 0 || *request.force >= model()->info().vocabularySize))
-    return fail(ErrorCode::usage, "token id " + std::to_string(*request.force) + " is not in the vocabulary", "--force");
+    return fail(ErrorCode::usage, "token id " + std::to_string(*request.force) + " is not in the vocabulary",
+                "--force");
   info.name = request.name.empty() ? "fork @ step " + std::to_string(request.step) : request.name;
   info.state = RunState::paused;
   info.stopReason.clear();
@@ -372,8 +410,10 @@ Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop, co
       DECOSCOPE_TRY(prepare(start, true));
       if (recording_.store) {
         RunId root = parent->id;
-        for (auto above = parent; above && above->parent; above = recording_.source->run(above->parent)) root = above->parent;
-        if (auto state = recording_.store->getBlob(initialStateName(root))) DECOSCOPE_TRY(decoder_->importState(*state));
+        for (auto above = parent; above && above->parent; above = recording_.source->run(above->parent))
+          root = above->parent;
+        if (auto state = recording_.store->getBlob(initialStateName(root)))
+          DECOSCOPE_TRY(decoder_->importState(*state));
       }
     } else {
       DECOSCOPE_TRY(replay(line, stop, progress));
@@ -387,13 +427,17 @@ Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop, co
 }
 
 Status Engine::rerun(RunId run, const StepComparison& compare, const StopToken& stop) {
-  if (!model()) return fail(ErrorCode::usage, "no model is loaded", "--model", "Load the model of the run first.");
-  if (!recording_.source->run(run)) return fail(ErrorCode::notFound, "run " + std::to_string(run.value) + " is not in the session");
+  if (!model())
+    return fail(ErrorCode::usage, "no model is loaded", "--model", "Load the model of the run first.");
+  if (!recording_.source->run(run))
+    return fail(ErrorCode::notFound, "run " + std::to_string(run.value) + " is not in the session");
   std::vector<LineSegment> line = lineOf(*recording_.source, run);
   std::erase_if(line, [](const LineSegment& segment) { return segment.first >= segment.end; });
-  Status status = line.empty() ? Status() : replay(line, stop, {}, [&](const StepRecord& recorded, const StepRecord& again) {
-    if (recorded.run == run) compare(recorded, again);
-  });
+  Status status = line.empty()
+                      ? Status()
+                      : replay(line, stop, {}, [&](const StepRecord& recorded, const StepRecord& again) {
+                          if (recorded.run == run) compare(recorded, again);
+                        });
   info_ = RunInfo();
   return status;
 }
@@ -405,10 +449,13 @@ Status Engine::resume(RunId run, const StopToken& stop, const ProgressFunction& 
   if (!info) return fail(ErrorCode::notFound, "run " + std::to_string(run.value) + " is not in the session");
   std::vector<LineSegment> line = lineOf(*recording_.source, run);
   std::erase_if(line, [](const LineSegment& segment) { return segment.first >= segment.end; });
-  if (line.empty()) DECOSCOPE_TRY(prepare(*info, true));
-  else DECOSCOPE_TRY(replay(line, stop, progress));
+  if (line.empty())
+    DECOSCOPE_TRY(prepare(*info, true));
+  else
+    DECOSCOPE_TRY(replay(line, stop, progress));
   DECOSCOPE_TRY(prepare(*info, false));
-  if (info->state == RunState::finished && !info->stopReason.empty() && info->stopReason != "stopped") environment_.stopReason = info->stopReason;
+  if (info->state == RunState::finished && !info->stopReason.empty() && info->stopReason != "stopped")
+    environment_.stopReason = info->stopReason;
   return {};
 }
 

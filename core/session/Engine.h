@@ -1,5 +1,5 @@
-// A session without a thread: models, the current line and its decoder, recording into a sink. The command line drives it
-// directly; SessionRunner drives it from the model thread.
+// A session without a thread: models, the current line and its decoder, recording into a sink. The command
+// line drives it directly; SessionRunner drives it from the model thread.
 #pragma once
 
 #include <functional>
@@ -25,7 +25,8 @@ struct Recording {
 Recording recordInMemory(NoticeFunction notice = {});
 Result<Recording> recordInFile(const std::string& path, OpenMode mode, NoticeFunction notice = {});
 
-// One thread at a time. A failed call leaves the recorded session as it was, but for the failed step that it records.
+// One thread at a time. A failed call leaves the recorded session as it was, but for the failed step that it
+// records.
 class Engine {
  public:
   explicit Engine(Recording recording) : recording_(std::move(recording)) {}
@@ -35,7 +36,8 @@ class Engine {
   void moveTo(Recording recording);
 
   // Loads a model for a role (or keeps the one that is there, if it is the same). Ends the current line.
-  Status loadModel(const std::string& role, const std::string& name, const LoadOptions& options, const StopToken& stop);
+  Status loadModel(const std::string& role, const std::string& name, const LoadOptions& options,
+                   const StopToken& stop);
   // Puts an already loaded model into a role; for tests and for models shared between sessions.
   void adoptModel(const std::string& role, std::string name, LoadedModel model);
   const Model* model(const std::string& role = "target") const;
@@ -43,17 +45,20 @@ class Engine {
 
   // Checks everything, encodes the prompt, and makes a new run current. Its first step runs the prompt.
   Result<RunId> startRun(const RunRequest& request);
-  // One step of the current line; null when the line has ended. On `cancelled` nothing was recorded and the step can be asked
-  // for again; on other errors the failed step is recorded and the run is marked failed.
+  // One step of the current line; null when the line has ended. On `cancelled` nothing was recorded and the
+  // step can be asked for again; on other errors the failed step is recorded and the run is marked failed.
   Result<StepPointer> step(const StopToken& stop);
-  // Makes a continuation current. The steps before are run again (nothing is recorded), because a decoder's state is a function of
-  // them; that repeats the original exactly. Where the session already stands at that step it costs nothing.
-  Result<RunId> fork(const ForkRequest& request, const StopToken& stop, const ProgressFunction& progress = {});
+  // Makes a continuation current. The steps before are run again (nothing is recorded), because a decoder's
+  // state is a function of them; that repeats the original exactly. Where the session already stands at that
+  // step it costs nothing.
+  Result<RunId> fork(const ForkRequest& request, const StopToken& stop,
+                     const ProgressFunction& progress = {});
   // Continues a recorded line from its end, without a new run. The same re-run as for a fork.
   Status resume(RunId run, const StopToken& stop, const ProgressFunction& progress = {});
 
-  // Runs a recorded line again with the models that are loaded, recording nothing: `compare` gets each recorded step of `run` and what came out
-  // now, in full. Ends with an error where a step commits other tokens than the record. Ends the current line.
+  // Runs a recorded line again with the models that are loaded, recording nothing: `compare` gets each
+  // recorded step of `run` and what came out now, in full. Ends with an error where a step commits other
+  // tokens than the record. Ends the current line.
   using StepComparison = std::function<void(const StepRecord& recorded, const StepRecord& again)>;
   Status rerun(RunId run, const StepComparison& compare, const StopToken& stop);
 
@@ -76,9 +81,11 @@ class Engine {
 
   Status prepare(const RunInfo& info, bool fresh);
   Status enter(const RunInfo& info);
-  Status replay(const std::vector<LineSegment>& line, const StopToken& stop, const ProgressFunction& progress, const StepComparison& compare = {});
+  Status replay(const std::vector<LineSegment>& line, const StopToken& stop, const ProgressFunction& progress,
+                const StepComparison& compare = {});
   Result<std::vector<TokenId>> encodePrompt(const RunRequest& request) const;
-  Result<ParamSet> parametersFor(const std::string& method, const ParamSet& base, const std::vector<std::string>& assignments) const;
+  Result<ParamSet> parametersFor(const std::string& method, const ParamSet& base,
+                                 const std::vector<std::string>& assignments) const;
   Status runStep(std::optional<TokenId> force);
   void keepState();
   std::vector<ModelIdentity> identities() const;

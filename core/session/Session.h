@@ -1,5 +1,5 @@
-// Commands in, sealed steps and notices out: how anything drives a session. Plain values only, so that the same port can serve
-// a runner in another process.
+// Commands in, sealed steps and notices out: how anything drives a session. Plain values only, so that the
+// same port can serve a runner in another process.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,9 @@ namespace decoscope {
 // When a Run pauses by itself.
 struct RunCondition {
   enum class Kind { none, nextReject, entropyAbove, probabilityBelow, token, step } kind = Kind::none;
-  double bound = 0;        // nats, or a probability
+  double bound = 0;  // nats, or a probability
   TokenId token = -1;
-  StepIndex step = -1;     // pause before this step
+  StepIndex step = -1;  // pause before this step
 };
 
 // What a new run needs. Roles map to model names as `--model` takes them; "" is the target.
@@ -30,9 +30,9 @@ struct RunRequest {
   std::string method = "sampling";
   std::vector<std::string> assignments;  // "name=value", checked against the method's schema
   std::map<std::string, std::string> models;
-  std::string promptText;                // used when promptTokens is empty
+  std::string promptText;  // used when promptTokens is empty
   std::vector<TokenId> promptTokens;
-  std::string chatJson;                  // messages; wins over promptText
+  std::string chatJson;  // messages; wins over promptText
   std::int64_t maxNewTokens = 128;
   std::uint64_t seed = 0;
   std::vector<std::string> stopStrings;
@@ -58,19 +58,19 @@ enum class Activity { idle, loading, replaying, stepping, running };
 // A copy of the runner's state; cheap, from any thread.
 struct SessionState {
   Activity activity = Activity::idle;
-  double progress = -1;              // 0 … 1 while loading or replaying; negative: unknown
-  std::string phase;                 // "Reading weights", …
-  RunId run;                         // the line that Step continues; 0: none
+  double progress = -1;  // 0 … 1 while loading or replaying; negative: unknown
+  std::string phase;     // "Reading weights", …
+  RunId run;             // the line that Step continues; 0: none
   StepIndex nextStep = 0;
-  std::string stopReason;            // why the line cannot be stepped further; empty if it can
+  std::string stopReason;  // why the line cannot be stepped further; empty if it can
   std::string modelName, device, dtype;
   std::int64_t memoryBytes = 0;
-  double tokensPerSecond = 0;        // over the last steps
-  StepIndex durable = 0;             // steps of `run` before this are on disk
-  std::string sessionPath;           // empty: in memory only
+  double tokensPerSecond = 0;  // over the last steps
+  StepIndex durable = 0;       // steps of `run` before this are on disk
+  std::string sessionPath;     // empty: in memory only
   bool readOnly = false;
-  std::optional<Error> lastError;    // of the last command; cleared by the next
-  std::uint64_t errorCount = 0;      // grows by one with each error, so that a view notices a repeated one
+  std::optional<Error> lastError;  // of the last command; cleared by the next
+  std::uint64_t errorCount = 0;    // grows by one with each error, so that a view notices a repeated one
 };
 
 // What a view may show about a method.
@@ -80,8 +80,9 @@ struct MethodCard {
   ParamSchema schema;
 };
 
-// Threading: every method may be called from any thread and returns at once; work happens on the model thread in order. `changed` is
-// called from the model or writer thread whenever state() may differ; receivers coalesce it.
+// Threading: every method may be called from any thread and returns at once; work happens on the model thread
+// in order. `changed` is called from the model or writer thread whenever state() may differ; receivers
+// coalesce it.
 class SessionPort {
  public:
   virtual ~SessionPort() = default;
@@ -89,19 +90,20 @@ class SessionPort {
   virtual std::vector<MethodCard> methods() const = 0;
   virtual void loadModel(const std::string& role, const std::string& nameOrPath, const std::string& dtype,
                          const std::string& device) = 0;
-  virtual void startRun(const RunRequest& request) = 0;    // prefill happens with the first step
+  virtual void startRun(const RunRequest& request) = 0;  // prefill happens with the first step
   virtual void step(int count = 1) = 0;
   virtual void run(const RunCondition& condition = {}) = 0;  // until its end, a pause or the condition
-  virtual void pause() = 0;                                // after the current step
-  virtual void stop() = 0;                                 // within one forward; ends the activity, keeps the line
-  virtual void fork(const ForkRequest& request) = 0;       // makes the new run current; nothing is stepped yet
-  virtual void setCurrentRun(RunId run) = 0;               // Step continues this line from its end
+  virtual void pause() = 0;                                  // after the current step
+  virtual void stop() = 0;                            // within one forward; ends the activity, keeps the line
+  virtual void fork(const ForkRequest& request) = 0;  // makes the new run current; nothing is stepped yet
+  virtual void setCurrentRun(RunId run) = 0;          // Step continues this line from its end
   virtual SessionState state() const = 0;
   virtual std::shared_ptr<const TraceSource> trace() const = 0;
   // Replaces the whole session. The old one is flushed and closed. Empty path: a new one in memory.
   virtual void openSession(const std::string& path) = 0;
   virtual void saveSessionAs(const std::string& path) = 0;
-  virtual void setListener(std::function<void(const TraceNotice*)> changed) = 0;  // null notice: only state changed
+  virtual void setListener(
+      std::function<void(const TraceNotice*)> changed) = 0;  // null notice: only state changed
 };
 
 }  // namespace decoscope

@@ -18,8 +18,10 @@ namespace {
 // Whether a finished step is one that the user wanted to pause after.
 bool meets(const RunCondition& condition, const StepRecord& step) {
   switch (condition.kind) {
-    case RunCondition::Kind::none: return false;
-    case RunCondition::Kind::step: return step.step + 1 >= condition.step;
+    case RunCondition::Kind::none:
+      return false;
+    case RunCondition::Kind::step:
+      return step.step + 1 >= condition.step;
     case RunCondition::Kind::nextReject:
       return std::any_of(step.events.begin(), step.events.end(), [](const Event& event) {
         const auto* verdict = std::get_if<VerdictFact>(&event);
@@ -33,7 +35,8 @@ bool meets(const RunCondition& condition, const StepRecord& step) {
     case RunCondition::Kind::entropyAbove:
       return std::any_of(step.events.begin(), step.events.end(), [&](const Event& event) {
         const auto* fact = std::get_if<DistributionFact>(&event);
-        return fact && fact->kind == DistributionKind::targetRaw && fact->node == kRootNode && fact->entropy > condition.bound;
+        return fact && fact->kind == DistributionKind::targetRaw && fact->node == kRootNode &&
+               fact->entropy > condition.bound;
       });
     case RunCondition::Kind::probabilityBelow: {
       // The committed token under the raw distribution of the row before it.
@@ -41,9 +44,14 @@ bool meets(const RunCondition& condition, const StepRecord& step) {
       for (const Event& event : step.events)
         if (const auto* commit = std::get_if<CommitFact>(&event)) {
           for (const Event& other : step.events)
-            if (const auto* fact = std::get_if<DistributionFact>(&other); fact && fact->kind == DistributionKind::targetRaw && fact->node == before && fact->position < 0) {
+            if (const auto* fact = std::get_if<DistributionFact>(&other);
+                fact && fact->kind == DistributionKind::targetRaw && fact->node == before &&
+                fact->position < 0) {
               const auto found = std::find(fact->tokens.begin(), fact->tokens.end(), commit->token);
-              const double p = found == fact->tokens.end() ? 0 : fact->probabilities[static_cast<std::size_t>(found - fact->tokens.begin())];
+              const double p =
+                  found == fact->tokens.end()
+                      ? 0
+                      : fact->probabilities[static_cast<std::size_t>(found - fact->tokens.begin())];
               if (p < condition.bound) return true;
             }
           before = commit->node;
@@ -75,16 +83,20 @@ class SessionRunner final : public SessionPort {
   std::vector<MethodCard> methods() const override {
     std::vector<MethodCard> cards;
     for (const MethodInfo* method : MethodRegistry::instance().methods())
-      cards.push_back({method->name, method->title, method->family, method->citation, method->lossless, method->summary, method->roles, method->needs, method->schema});
+      cards.push_back({method->name, method->title, method->family, method->citation, method->lossless,
+                       method->summary, method->roles, method->needs, method->schema});
     return cards;
   }
 
-  void loadModel(const std::string& role, const std::string& name, const std::string& dtype, const std::string& device) override {
+  void loadModel(const std::string& role, const std::string& name, const std::string& dtype,
+                 const std::string& device) override {
     post([=, this](const StopToken& stop) -> Status {
       LoadOptions options;
       options.dtype = dtype;
       options.device = device;
-      options.progress = [this](double fraction, const std::string& phase) { report(Activity::loading, fraction, phase); };
+      options.progress = [this](double fraction, const std::string& phase) {
+        report(Activity::loading, fraction, phase);
+      };
       report(Activity::loading, 0, "Opening " + name);
       return engine_->loadModel(role, name, options, stop);
     });
@@ -93,7 +105,9 @@ class SessionRunner final : public SessionPort {
     post([=, this](const StopToken& stop) -> Status {
       for (const auto& [role, name] : request.models) {
         LoadOptions options;
-        options.progress = [this](double fraction, const std::string& phase) { report(Activity::loading, fraction, phase); };
+        options.progress = [this](double fraction, const std::string& phase) {
+          report(Activity::loading, fraction, phase);
+        };
         DECOSCOPE_TRY(engine_->loadModel(role.empty() ? "target" : role, name, options, stop));
       }
       DECOSCOPE_TRY(engine_->startRun(request));
@@ -114,14 +128,18 @@ class SessionRunner final : public SessionPort {
   }
   void fork(const ForkRequest& request) override {
     post([=, this](const StopToken& stop) -> Status {
-      const auto replaying = [this](double fraction, const std::string& phase) { report(Activity::replaying, fraction, phase); };
+      const auto replaying = [this](double fraction, const std::string& phase) {
+        report(Activity::replaying, fraction, phase);
+      };
       DECOSCOPE_TRY(engine_->fork(request, stop, replaying));
       return {};
     });
   }
   void setCurrentRun(RunId run) override {
     post([=, this](const StopToken& stop) {
-      return engine_->resume(run, stop, [this](double fraction, const std::string& phase) { report(Activity::replaying, fraction, phase); });
+      return engine_->resume(run, stop, [this](double fraction, const std::string& phase) {
+        report(Activity::replaying, fraction, phase);
+      });
     });
   }
 
@@ -263,7 +281,10 @@ class SessionRunner final : public SessionPort {
   void measure(const StepRecord& step) {
     const double seconds = (step.draftMilliseconds + step.verifyMilliseconds + step.otherMilliseconds) / 1e3;
     // Commits, not positions: a denoising step fills in behind the end of the text.
-    const auto tokens = static_cast<double>(std::count_if(step.events.begin(), step.events.end(), [](const Event& event) { return std::holds_alternative<CommitFact>(event); }));
+    const auto tokens =
+        static_cast<double>(std::count_if(step.events.begin(), step.events.end(), [](const Event& event) {
+          return std::holds_alternative<CommitFact>(event);
+        }));
     recentSeconds_ = 0.9 * recentSeconds_ + seconds;
     recentTokens_ = 0.9 * recentTokens_ + tokens;
     const std::lock_guard lock(mutex_);
@@ -278,7 +299,8 @@ class SessionRunner final : public SessionPort {
 
   Status saveAs(const std::string& path) {
     std::error_code error;
-    if (std::filesystem::exists(path, error)) return fail(ErrorCode::usage, "there is a file of this name", path, "Choose another name.");
+    if (std::filesystem::exists(path, error))
+      return fail(ErrorCode::usage, "there is a file of this name", path, "Choose another name.");
     DECOSCOPE_ASSIGN(const Recording target, recordInFile(path, OpenMode::create, notices()));
     const TraceSource& source = *engine_->recording().source;
     for (const RunInfo& info : source.runs()) {
@@ -301,7 +323,7 @@ class SessionRunner final : public SessionPort {
   double recentSeconds_ = 0, recentTokens_ = 0;
   std::atomic<bool> pausing_ = false;
 
-  mutable std::mutex mutex_;        // guards what follows
+  mutable std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
   std::deque<Command> commands_;
   SessionState state_;
@@ -317,6 +339,8 @@ class SessionRunner final : public SessionPort {
 
 }  // namespace
 
-std::unique_ptr<SessionPort> makeSession() { return std::make_unique<SessionRunner>(); }
+std::unique_ptr<SessionPort> makeSession() {
+  return std::make_unique<SessionRunner>();
+}
 
 }  // namespace decoscope

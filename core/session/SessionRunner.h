@@ -7,8 +7,9 @@
 
 namespace decoscope {
 
-// A session in memory without a model. Commands are carried out in order on the model thread; stop() and pause() overtake them.
-// Shutdown: the destructor requests a stop, waits for the command under way, flushes the recording and joins.
+// A session in memory without a model. Commands are carried out in order on the model thread; stop() and
+// pause() overtake them. Shutdown: the destructor requests a stop, waits for the command under way, flushes
+// the recording and joins.
 std::unique_ptr<SessionPort> makeSession();
 
 }  // namespace decoscope

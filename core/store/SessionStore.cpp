@@ -1,5 +1,9 @@
 #include "core/store/SessionStore.h"
 
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/file.h>
+#include <unistd.h>
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
@@ -7,14 +11,10 @@
 #include <condition_variable>
 #include <cstring>
 #include <deque>
-#include <fcntl.h>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
-#include <sqlite3.h>
-#include <sys/file.h>
 #include <thread>
-#include <unistd.h>
 #include <unordered_map>
 
 #include "core/store/EventTables.h"
@@ -46,7 +46,8 @@ class WriterLock {
     if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
       char text[32] = {};
       const auto size = ::read(descriptor, text, sizeof text - 1);
-      holder = std::string("another program has it open for writing") + (size > 0 ? ", process " + std::string(text) : "");
+      holder = std::string("another program has it open for writing") +
+               (size > 0 ? ", process " + std::string(text) : "");
       ::close(descriptor);
       return nullptr;
     }
@@ -86,11 +87,16 @@ class StoredNames final : public TokenNames {
 
 void collectTokens(const StepRecord& step, std::set<TokenId>& tokens) {
   for (const Event& event : step.events) {
-    if (const auto* e = std::get_if<DistributionFact>(&event)) tokens.insert(e->tokens.begin(), e->tokens.end());
-    else if (const auto* e = std::get_if<ProposeFact>(&event)) tokens.insert(e->token);
-    else if (const auto* e = std::get_if<DrawFact>(&event)) tokens.insert(e->token);
-    else if (const auto* e = std::get_if<CommitFact>(&event)) tokens.insert(e->token);
-    else if (const auto* e = std::get_if<CellFact>(&event)) tokens.insert(e->token);
+    if (const auto* e = std::get_if<DistributionFact>(&event))
+      tokens.insert(e->tokens.begin(), e->tokens.end());
+    else if (const auto* e = std::get_if<ProposeFact>(&event))
+      tokens.insert(e->token);
+    else if (const auto* e = std::get_if<DrawFact>(&event))
+      tokens.insert(e->token);
+    else if (const auto* e = std::get_if<CommitFact>(&event))
+      tokens.insert(e->token);
+    else if (const auto* e = std::get_if<CellFact>(&event))
+      tokens.insert(e->token);
   }
 }
 
@@ -100,12 +106,16 @@ Status migrate(const Database& database, const std::string& path) {
   DECOSCOPE_ASSIGN(const std::int64_t application, database.number("PRAGMA application_id"));
   DECOSCOPE_ASSIGN(const std::int64_t tables, database.number("SELECT count(*) FROM sqlite_master"));
   if (tables > 0 && application != kApplicationId)
-    return fail(ErrorCode::badInput, "this SQLite file is not a Decoscope session", path + ", field application_id", "Choose another file name.");
+    return fail(ErrorCode::badInput, "this SQLite file is not a Decoscope session",
+                path + ", field application_id", "Choose another file name.");
   if (version > kSchemaVersion)
-    return fail(ErrorCode::badInput, "the session was written by a newer Decoscope (schema " + std::to_string(version) + ", this one knows " + std::to_string(kSchemaVersion) + ")",
+    return fail(ErrorCode::badInput,
+                "the session was written by a newer Decoscope (schema " + std::to_string(version) +
+                    ", this one knows " + std::to_string(kSchemaVersion) + ")",
                 path + ", field user_version", "Update Decoscope to open it.");
   for (; version < kSchemaVersion; ++version) {
-    const std::string sql = std::string("BEGIN IMMEDIATE;") + kMigrations[version] + ";PRAGMA application_id=" + std::to_string(kApplicationId) +
+    const std::string sql = std::string("BEGIN IMMEDIATE;") + kMigrations[version] +
+                            ";PRAGMA application_id=" + std::to_string(kApplicationId) +
                             ";PRAGMA user_version=" + std::to_string(version + 1) + ";COMMIT";
     if (Status status = database.execute(sql); !status) {
       (void)database.execute("ROLLBACK");
@@ -118,16 +128,20 @@ Status migrate(const Database& database, const std::string& path) {
 Status checkReadable(const Database& database, const std::string& path) {
   DECOSCOPE_ASSIGN(const std::int64_t application, database.number("PRAGMA application_id"));
   DECOSCOPE_ASSIGN(const std::int64_t version, database.number("PRAGMA user_version"));
-  if (application != kApplicationId) return fail(ErrorCode::badInput, "this file is not a Decoscope session", path + ", field application_id");
+  if (application != kApplicationId)
+    return fail(ErrorCode::badInput, "this file is not a Decoscope session", path + ", field application_id");
   if (version > kSchemaVersion)
-    return fail(ErrorCode::badInput, "the session was written by a newer Decoscope (schema " + std::to_string(version) + ", this one knows " + std::to_string(kSchemaVersion) + ")",
+    return fail(ErrorCode::badInput,
+                "the session was written by a newer Decoscope (schema " + std::to_string(version) +
+                    ", this one knows " + std::to_string(kSchemaVersion) + ")",
                 path + ", field user_version", "Update Decoscope to open it.");
   return {};
 }
 
 class SqliteSession final : public SessionStore {
  public:
-  SqliteSession(std::string path, NoticeFunction notice) : path_(std::move(path)), notice_(std::move(notice)) {}
+  SqliteSession(std::string path, NoticeFunction notice)
+      : path_(std::move(path)), notice_(std::move(notice)) {}
   ~SqliteSession() override {
     {
       const std::lock_guard lock(mutex_);
@@ -141,16 +155,23 @@ class SqliteSession final : public SessionStore {
   Status start(OpenMode mode) {
     std::error_code error;
     const bool exists = std::filesystem::exists(path_, error);
-    if (!exists && mode != OpenMode::create) return fail(ErrorCode::badInput, "there is no such session", path_, "Check the path.");
-    if (mode == OpenMode::readOnly) readOnlyReason_ = "it was opened for reading";
-    else lock_ = WriterLock::take(path_, readOnlyReason_);
-    if (!lock_ && !exists) return fail(ErrorCode::badInput, "the session cannot be created: " + readOnlyReason_, path_, "Choose a folder that you may write to.");
+    if (!exists && mode != OpenMode::create)
+      return fail(ErrorCode::badInput, "there is no such session", path_, "Check the path.");
+    if (mode == OpenMode::readOnly)
+      readOnlyReason_ = "it was opened for reading";
+    else
+      lock_ = WriterLock::take(path_, readOnlyReason_);
+    if (!lock_ && !exists)
+      return fail(ErrorCode::badInput, "the session cannot be created: " + readOnlyReason_, path_,
+                  "Choose a folder that you may write to.");
     if (lock_) {
       DECOSCOPE_ASSIGN(Database database, Database::open(path_, false, true));
       // The pragma reads the header, so a file of another kind is refused here.
-      DECOSCOPE_TRY(database.execute("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864"));
+      DECOSCOPE_TRY(database.execute(
+          "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA journal_size_limit=67108864"));
       DECOSCOPE_TRY(migrate(database, path_));
-      DECOSCOPE_TRY(database.execute("INSERT OR REPLACE INTO session VALUES('clean','0'),('version','" DECOSCOPE_VERSION "')"));
+      DECOSCOPE_TRY(database.execute(
+          "INSERT OR REPLACE INTO session VALUES('clean','0'),('version','" DECOSCOPE_VERSION "')"));
       writable_ = std::make_unique<Database>(std::move(database));
     }
     DECOSCOPE_ASSIGN(Database reading, Database::open(path_, true, false));
@@ -242,8 +263,13 @@ class SqliteSession final : public SessionStore {
     {
       const std::lock_guard lock(mutex_);
       const auto end = ends_.find(run);
-      if (end == ends_.end()) return fail(ErrorCode::notFound, "there is no run " + std::to_string(run.value), path_);
-      if (index != end->second) return fail(ErrorCode::usage, "step " + std::to_string(index) + " came where " + std::to_string(end->second) + " was expected", "run " + std::to_string(run.value));
+      if (end == ends_.end())
+        return fail(ErrorCode::notFound, "there is no run " + std::to_string(run.value), path_);
+      if (index != end->second)
+        return fail(
+            ErrorCode::usage,
+            "step " + std::to_string(index) + " came where " + std::to_string(end->second) + " was expected",
+            "run " + std::to_string(run.value));
       ++end->second;
       remember(step);
     }
@@ -255,7 +281,8 @@ class SqliteSession final : public SessionStore {
     DECOSCOPE_TRY(writableNow());
     {
       const std::lock_guard lock(mutex_);
-      if (!runs_.contains(info.id)) return fail(ErrorCode::notFound, "there is no run " + std::to_string(info.id.value), path_);
+      if (!runs_.contains(info.id))
+        return fail(ErrorCode::notFound, "there is no run " + std::to_string(info.id.value), path_);
       runs_[info.id] = info;
     }
     DECOSCOPE_TRY(enqueue([info](Work& work) { return writeRun(*work.database, info); }));
@@ -269,7 +296,8 @@ class SqliteSession final : public SessionStore {
       pendingBlobs_[name] = bytes;
     }
     return enqueue([name, bytes = std::move(bytes)](Work& work) -> Status {
-      DECOSCOPE_ASSIGN(Statement statement, work.database->prepare("INSERT OR REPLACE INTO blob VALUES(?,?)"));
+      DECOSCOPE_ASSIGN(Statement statement,
+                       work.database->prepare("INSERT OR REPLACE INTO blob VALUES(?,?)"));
       statement.bind(1, std::string_view(name));
       statement.bindBlob(2, bytes);
       return statement.run();
@@ -278,7 +306,8 @@ class SqliteSession final : public SessionStore {
   Result<std::string> getBlob(const std::string& name) const override {
     {
       const std::lock_guard lock(mutex_);
-      if (const auto pending = pendingBlobs_.find(name); pending != pendingBlobs_.end()) return pending->second;
+      if (const auto pending = pendingBlobs_.find(name); pending != pendingBlobs_.end())
+        return pending->second;
     }
     const std::lock_guard lock(readMutex_);
     DECOSCOPE_ASSIGN(Statement statement, reading_->prepare("SELECT bytes FROM blob WHERE name=?"));
@@ -321,7 +350,9 @@ class SqliteSession final : public SessionStore {
 
   Status writableNow() const {
     const std::lock_guard lock(mutex_);
-    if (!lock_) return fail(ErrorCode::failed, "the session is read-only: " + readOnlyReason_, path_, "Save it under another name to go on.");
+    if (!lock_)
+      return fail(ErrorCode::failed, "the session is read-only: " + readOnlyReason_, path_,
+                  "Save it under another name to go on.");
     return health_;
   }
 
@@ -346,7 +377,8 @@ class SqliteSession final : public SessionStore {
   }
 
   Status readExtents(const Database& database) {
-    DECOSCOPE_ASSIGN(Statement statement, database.prepare("SELECT run, max(step) + 1 FROM step GROUP BY run"));
+    DECOSCOPE_ASSIGN(Statement statement,
+                     database.prepare("SELECT run, max(step) + 1 FROM step GROUP BY run"));
     for (const auto& [id, info] : runs_) ends_[id] = info.forkStep;
     while (true) {
       DECOSCOPE_ASSIGN(const bool row, statement.step());
@@ -437,7 +469,8 @@ class SqliteSession final : public SessionStore {
       drained_.notify_all();
       if (status)
         for (const Item& item : items)
-          if (item.step) tell({TraceNotice::Kind::durable, item.step->run, item.step->step, item.step->step + 1});
+          if (item.step)
+            tell({TraceNotice::Kind::durable, item.step->run, item.step->step, item.step->step + 1});
       lock.lock();
     }
     lock.unlock();
@@ -461,7 +494,8 @@ class SqliteSession final : public SessionStore {
     while (true) {
       changed_.wait(lock, [&] { return closing_ || !wanted_.empty(); });
       if (closing_) return;
-      // The newest wish is what is on the screen now; a long one is met in pieces, so that a newer one can go first.
+      // The newest wish is what is on the screen now; a long one is met in pieces, so that a newer one can go
+      // first.
       Wanted wanted = wanted_.back();
       wanted_.pop_back();
       if (wanted.end - wanted.first > kLoadedAtOnce) {
@@ -490,12 +524,12 @@ class SqliteSession final : public SessionStore {
   NoticeFunction notice_;
   std::unique_ptr<WriterLock> lock_;
   std::string readOnlyReason_;
-  std::unique_ptr<Database> writable_;   // the writer thread's
-  mutable std::mutex readMutex_;         // guards reading_ and reader_
+  std::unique_ptr<Database> writable_;  // the writer thread's
+  mutable std::mutex readMutex_;        // guards reading_ and reader_
   std::unique_ptr<Database> reading_;
   std::unique_ptr<StepReader> reader_;
 
-  mutable std::mutex mutex_;             // guards everything below
+  mutable std::mutex mutex_;  // guards everything below
   mutable std::condition_variable changed_, drained_;
   std::map<RunId, RunInfo> runs_;
   std::map<RunId, StepIndex> ends_;
@@ -514,16 +548,21 @@ class SqliteSession final : public SessionStore {
 
 json valueOf(const Statement& statement, int column) {
   switch (statement.type(column)) {
-    case SQLITE_INTEGER: return statement.integer(column);
-    case SQLITE_FLOAT: return statement.real(column);
-    case SQLITE_TEXT: return statement.text(column);
+    case SQLITE_INTEGER:
+      return statement.integer(column);
+    case SQLITE_FLOAT:
+      return statement.real(column);
+    case SQLITE_TEXT:
+      return statement.text(column);
     case SQLITE_BLOB: {
       static constexpr char kDigits[] = "0123456789abcdef";
       std::string hex;
-      for (const unsigned char byte : statement.blob(column)) hex += kDigits[byte >> 4], hex += kDigits[byte & 15];
+      for (const unsigned char byte : statement.blob(column))
+        hex += kDigits[byte >> 4], hex += kDigits[byte & 15];
       return hex;
     }
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 
@@ -531,13 +570,15 @@ Result<std::string> SqliteSession::query(const std::string& sql, std::int64_t li
   DECOSCOPE_ASSIGN(const Database database, Database::open(path_, true, false));
   database.denyWrites();
   DECOSCOPE_ASSIGN(Statement statement, database.prepare(sql));
-  if (!statement.readOnly()) return fail(ErrorCode::usage, "the statement would write", path_, "Only SELECT is allowed.");
+  if (!statement.readOnly())
+    return fail(ErrorCode::usage, "the statement would write", path_, "Only SELECT is allowed.");
   json rows = json::array();
   for (std::int64_t count = 0; count < limit; ++count) {
     DECOSCOPE_ASSIGN(const bool row, statement.step());
     if (!row) break;
     json object = json::object();
-    for (int column = 0; column < statement.columns(); ++column) object[statement.columnName(column)] = valueOf(statement, column);
+    for (int column = 0; column < statement.columns(); ++column)
+      object[statement.columnName(column)] = valueOf(statement, column);
     rows.push_back(std::move(object));
   }
   return rows.dump(-1, ' ', false, json::error_handler_t::replace);
@@ -545,7 +586,8 @@ Result<std::string> SqliteSession::query(const std::string& sql, std::int64_t li
 
 }  // namespace
 
-Result<std::shared_ptr<SessionStore>> SessionStore::open(const std::string& path, OpenMode mode, NoticeFunction notice) {
+Result<std::shared_ptr<SessionStore>> SessionStore::open(const std::string& path, OpenMode mode,
+                                                         NoticeFunction notice) {
   auto session = std::make_shared<SqliteSession>(path, std::move(notice));
   DECOSCOPE_TRY(session->start(mode));
   return std::shared_ptr<SessionStore>(std::move(session));

@@ -1,9 +1,9 @@
-// Byte-level byte-pair encoding: text is cut into words by regular expressions, each word's bytes are merged by rank.
-// Source: Radford et al. 2019 (GPT-2); Sennrich et al. 2016.
+// Byte-level byte-pair encoding: text is cut into words by regular expressions, each word's bytes are merged
+// by rank. Source: Radford et al. 2019 (GPT-2); Sennrich et al. 2016.
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include <pcre2.h>
-#include <unicode/normalizer2.h>
 #include <unicode/bytestream.h>
+#include <unicode/normalizer2.h>
 
 #include <algorithm>
 #include <array>
@@ -19,7 +19,8 @@ namespace decoscope {
 namespace {
 
 void appendUtf8(std::string& out, unsigned codePoint) {
-  if (codePoint < 0x80) out += static_cast<char>(codePoint);
+  if (codePoint < 0x80)
+    out += static_cast<char>(codePoint);
   else {
     out += static_cast<char>(0xC0 | codePoint >> 6);
     out += static_cast<char>(0x80 | (codePoint & 0x3F));
@@ -52,8 +53,10 @@ std::string pieceBytes(const std::string& piece) {
     const std::size_t length = utf8Step(rest).length;
     const std::string character(rest.substr(0, length));
     const auto found = alphabet().byte.find(character);
-    if (found != alphabet().byte.end()) bytes += static_cast<char>(found->second);
-    else bytes += character;
+    if (found != alphabet().byte.end())
+      bytes += static_cast<char>(found->second);
+    else
+      bytes += character;
     rest.remove_prefix(length);
   }
   return bytes;
@@ -64,11 +67,13 @@ class Pattern {
   static Result<std::shared_ptr<Pattern>> compile(const std::string& source, const std::string& where) {
     int error = 0;
     PCRE2_SIZE offset = 0;
-    pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(source.data()), source.size(), PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
+    pcre2_code* code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(source.data()), source.size(),
+                                     PCRE2_UTF | PCRE2_UCP, &error, &offset, nullptr);
     if (!code) {
       PCRE2_UCHAR text[160];
       pcre2_get_error_message(error, text, sizeof text);
-      return fail(ErrorCode::badInput, std::string("the split pattern does not compile: ") + reinterpret_cast<const char*>(text),
+      return fail(ErrorCode::badInput,
+                  std::string("the split pattern does not compile: ") + reinterpret_cast<const char*>(text),
                   where + ", pattern character " + std::to_string(offset));
     }
     pcre2_jit_compile(code, PCRE2_JIT_COMPLETE);
@@ -78,18 +83,23 @@ class Pattern {
   Pattern(const Pattern&) = delete;
   Pattern& operator=(const Pattern&) = delete;
 
-  // Cuts well-formed text into matches and the stretches between them. Errors: a pattern that needs more work than PCRE2 allows.
+  // Cuts well-formed text into matches and the stretches between them. Errors: a pattern that needs more work
+  // than PCRE2 allows.
   Status split(std::string_view text, std::vector<std::string_view>& out) const {
     pcre2_match_data* match = pcre2_match_data_create_from_pattern(code_, nullptr);
     std::size_t at = 0, from = 0;
     while (at <= text.size()) {
-      const int count = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at, PCRE2_NO_UTF_CHECK, match, nullptr);
+      const int count = pcre2_match(code_, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
+                                    PCRE2_NO_UTF_CHECK, match, nullptr);
       if (count == PCRE2_ERROR_NOMATCH) break;
       if (count < 0) {
         pcre2_match_data_free(match);
         PCRE2_UCHAR message[160];
         pcre2_get_error_message(count, message, sizeof message);
-        return fail(ErrorCode::badInput, std::string("the tokenizer's split pattern failed: ") + reinterpret_cast<const char*>(message), "text byte " + std::to_string(at));
+        return fail(
+            ErrorCode::badInput,
+            std::string("the tokenizer's split pattern failed: ") + reinterpret_cast<const char*>(message),
+            "text byte " + std::to_string(at));
       }
       const PCRE2_SIZE* range = pcre2_get_ovector_pointer(match);
       if (range[1] == range[0]) {
@@ -126,9 +136,15 @@ class BytePairTokenizer final : public Tokenizer {
   }
 
   std::int32_t size() const override { return static_cast<std::int32_t>(data_.pieces.size()); }
-  std::string bytesOf(TokenId token) const override { return token >= 0 && token < size() ? bytes_[static_cast<std::size_t>(token)] : std::string(); }
-  std::string pieceOf(TokenId token) const override { return token >= 0 && token < size() ? data_.pieces[static_cast<std::size_t>(token)] : std::string(); }
-  bool isSpecial(TokenId token) const override { return token >= 0 && token < size() && typeOf(token) == VocabularyData::PieceType::control; }
+  std::string bytesOf(TokenId token) const override {
+    return token >= 0 && token < size() ? bytes_[static_cast<std::size_t>(token)] : std::string();
+  }
+  std::string pieceOf(TokenId token) const override {
+    return token >= 0 && token < size() ? data_.pieces[static_cast<std::size_t>(token)] : std::string();
+  }
+  bool isSpecial(TokenId token) const override {
+    return token >= 0 && token < size() && typeOf(token) == VocabularyData::PieceType::control;
+  }
   std::optional<TokenId> idOf(std::string_view piece) const override {
     const auto found = ids_.find(std::string(piece));
     return found == ids_.end() ? std::nullopt : std::optional(found->second);
@@ -136,7 +152,9 @@ class BytePairTokenizer final : public Tokenizer {
   std::optional<TokenId> bos() const override { return data_.bos; }
   std::vector<TokenId> stopTokens() const override { return data_.stops; }
   const std::string& chatTemplate() const override { return data_.chatTemplate; }
-  std::string description() const override { return "BPE (byte-level), " + std::to_string(size()) + " pieces"; }
+  std::string description() const override {
+    return "BPE (byte-level), " + std::to_string(size()) + " pieces";
+  }
   const std::string& fingerprint() const override { return fingerprint_; }
 
   Result<std::vector<TokenId>> encode(std::string_view text, EncodeOptions options) const override {
@@ -160,25 +178,31 @@ class BytePairTokenizer final : public Tokenizer {
   };
 
   VocabularyData::PieceType typeOf(TokenId token) const {
-    return data_.types.empty() ? VocabularyData::PieceType::normal : data_.types[static_cast<std::size_t>(token)];
+    return data_.types.empty() ? VocabularyData::PieceType::normal
+                               : data_.types[static_cast<std::size_t>(token)];
   }
 
   Status build(VocabularyData data) {
     data_ = std::move(data);
     if (data_.pieces.empty()) return fail(ErrorCode::badInput, "the vocabulary is empty", data_.source);
     if (!data_.types.empty() && data_.types.size() != data_.pieces.size())
-      return fail(ErrorCode::badInput, "there are " + std::to_string(data_.types.size()) + " token types for " + std::to_string(data_.pieces.size()) + " tokens", data_.source);
+      return fail(ErrorCode::badInput,
+                  "there are " + std::to_string(data_.types.size()) + " token types for " +
+                      std::to_string(data_.pieces.size()) + " tokens",
+                  data_.source);
     for (TokenId id = 0; id < size(); ++id) {
       const std::string& piece = data_.pieces[static_cast<std::size_t>(id)];
       const auto type = typeOf(id);
-      const bool added = type == VocabularyData::PieceType::control || type == VocabularyData::PieceType::userDefined;
+      const bool added =
+          type == VocabularyData::PieceType::control || type == VocabularyData::PieceType::userDefined;
       bytes_.push_back(added ? piece : pieceBytes(piece));
       ids_.emplace(piece, id);
       if (added && !piece.empty()) added_[static_cast<unsigned char>(piece[0])].push_back(id);
     }
     for (auto& bucket : added_)
       std::stable_sort(bucket.begin(), bucket.end(), [&](TokenId a, TokenId b) {
-        return data_.pieces[static_cast<std::size_t>(a)].size() > data_.pieces[static_cast<std::size_t>(b)].size();
+        return data_.pieces[static_cast<std::size_t>(a)].size() >
+               data_.pieces[static_cast<std::size_t>(b)].size();
       });
     for (unsigned b = 0; b < 256; ++b) {
       const auto found = ids_.find(alphabet().spelling[b]);
@@ -188,7 +212,9 @@ class BytePairTokenizer final : public Tokenizer {
       const auto& [left, right] = data_.merges[rank];
       const auto a = ids_.find(left), b = ids_.find(right), both = ids_.find(left + right);
       if (a == ids_.end() || b == ids_.end() || both == ids_.end())
-        return fail(ErrorCode::badInput, "merge " + std::to_string(rank) + " names a piece that is not in the vocabulary", data_.source);
+        return fail(ErrorCode::badInput,
+                    "merge " + std::to_string(rank) + " names a piece that is not in the vocabulary",
+                    data_.source);
       merges_.emplace(pairKey(a->second, b->second), Merge{static_cast<std::uint32_t>(rank), both->second});
     }
     for (const std::string& pattern : data_.splitPatterns) {
@@ -214,7 +240,9 @@ class BytePairTokenizer final : public Tokenizer {
     return text;
   }
 
-  static std::uint64_t pairKey(TokenId a, TokenId b) { return static_cast<std::uint64_t>(static_cast<std::uint32_t>(a)) << 32 | static_cast<std::uint32_t>(b); }
+  static std::uint64_t pairKey(TokenId a, TokenId b) {
+    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(a)) << 32 | static_cast<std::uint32_t>(b);
+  }
 
   // The first added token in the text, the longest at its place; control tokens only when asked for.
   Added nextAdded(std::string_view text, bool special) const {
@@ -251,9 +279,11 @@ class BytePairTokenizer final : public Tokenizer {
     if (data_.composeNfc) {
       UErrorCode error = U_ZERO_ERROR;
       const icu::Normalizer2* composer = icu::Normalizer2::getNFCInstance(error);
-      if (U_FAILURE(error)) return fail(ErrorCode::failed, "Unicode normalisation is not available", data_.source);
+      if (U_FAILURE(error))
+        return fail(ErrorCode::failed, "Unicode normalisation is not available", data_.source);
       icu::StringByteSink<std::string> sink(&normalised);
-      composer->normalizeUTF8(0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())), sink, nullptr, error);
+      composer->normalizeUTF8(0, icu::StringPiece(text.data(), static_cast<std::int32_t>(text.size())), sink,
+                              nullptr, error);
       if (U_FAILURE(error)) return fail(ErrorCode::failed, "Unicode normalisation failed", data_.source);
       text = normalised;
     }
@@ -276,7 +306,9 @@ class BytePairTokenizer final : public Tokenizer {
       std::uint32_t rank;
       int left;
       TokenId leftToken, rightToken, result;
-      bool operator>(const Candidate& other) const { return rank != other.rank ? rank > other.rank : left > other.left; }
+      bool operator>(const Candidate& other) const {
+        return rank != other.rank ? rank > other.rank : left > other.left;
+      }
     };
     if (data_.ignoreMerges) {
       std::string spelled;
@@ -291,7 +323,10 @@ class BytePairTokenizer final : public Tokenizer {
     for (std::size_t i = 0; i < word.size(); ++i) {
       const TokenId token = byteTokens_[static_cast<unsigned char>(word[i])];
       if (token < 0)
-        return fail(ErrorCode::badInput, "the vocabulary has no token for byte " + std::to_string(static_cast<unsigned char>(word[i])), data_.source);
+        return fail(
+            ErrorCode::badInput,
+            "the vocabulary has no token for byte " + std::to_string(static_cast<unsigned char>(word[i])),
+            data_.source);
       symbols.push_back({token, static_cast<int>(i) - 1, i + 1 < word.size() ? static_cast<int>(i) + 1 : -1});
     }
     std::priority_queue<Candidate, std::vector<Candidate>, std::greater<>> queue;
@@ -299,7 +334,8 @@ class BytePairTokenizer final : public Tokenizer {
       if (left < 0 || symbols[static_cast<std::size_t>(left)].next < 0) return;
       const TokenId a = symbols[static_cast<std::size_t>(left)].token;
       const TokenId b = symbols[static_cast<std::size_t>(symbols[static_cast<std::size_t>(left)].next)].token;
-      if (const auto merge = merges_.find(pairKey(a, b)); merge != merges_.end()) queue.push({merge->second.rank, left, a, b, merge->second.result});
+      if (const auto merge = merges_.find(pairKey(a, b)); merge != merges_.end())
+        queue.push({merge->second.rank, left, a, b, merge->second.result});
     };
     for (int i = 0; i + 1 < static_cast<int>(symbols.size()); ++i) offer(i);
     while (!queue.empty()) {
@@ -307,7 +343,9 @@ class BytePairTokenizer final : public Tokenizer {
       queue.pop();
       Symbol& left = symbols[static_cast<std::size_t>(best.left)];
       // Stale where one side was merged in the meantime.
-      if (left.token != best.leftToken || left.next < 0 || symbols[static_cast<std::size_t>(left.next)].token != best.rightToken) continue;
+      if (left.token != best.leftToken || left.next < 0 ||
+          symbols[static_cast<std::size_t>(left.next)].token != best.rightToken)
+        continue;
       Symbol& right = symbols[static_cast<std::size_t>(left.next)];
       left.token = best.result;
       right.token = -1;
@@ -316,7 +354,8 @@ class BytePairTokenizer final : public Tokenizer {
       offer(left.previous);
       offer(best.left);
     }
-    for (int at = symbols.empty() ? -1 : 0; at >= 0; at = symbols[static_cast<std::size_t>(at)].next) ids.push_back(symbols[static_cast<std::size_t>(at)].token);
+    for (int at = symbols.empty() ? -1 : 0; at >= 0; at = symbols[static_cast<std::size_t>(at)].next)
+      ids.push_back(symbols[static_cast<std::size_t>(at)].token);
     return {};
   }
 
@@ -332,6 +371,8 @@ class BytePairTokenizer final : public Tokenizer {
 
 }  // namespace
 
-Result<std::shared_ptr<const Tokenizer>> makeBytePairTokenizer(VocabularyData data) { return BytePairTokenizer::create(std::move(data)); }
+Result<std::shared_ptr<const Tokenizer>> makeBytePairTokenizer(VocabularyData data) {
+  return BytePairTokenizer::create(std::move(data));
+}
 
 }  // namespace decoscope

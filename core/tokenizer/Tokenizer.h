@@ -66,23 +66,24 @@ std::string validUtf8(std::string_view bytes);
 // What a byte-level BPE tokenizer is made of, however its file spells it.
 struct VocabularyData {
   enum class PieceType : std::uint8_t { normal, control, userDefined, unused };
-  std::vector<std::string> pieces;                          // by id, in the byte-to-character spelling ("Ġthe")
-  std::vector<PieceType> types;                             // by id; empty: all normal
+  std::vector<std::string> pieces;  // by id, in the byte-to-character spelling ("Ġthe")
+  std::vector<PieceType> types;     // by id; empty: all normal
   std::vector<std::pair<std::string, std::string>> merges;  // by rank
-  std::vector<std::string> splitPatterns;                   // pre-tokenizer regexes, applied one after another
-  bool composeNfc = false;                                  // normalise to Unicode form C first
-  bool ignoreMerges = false;                                // a whole word in the vocabulary is taken as it is
+  std::vector<std::string> splitPatterns;  // pre-tokenizer regexes, applied one after another
+  bool composeNfc = false;                 // normalise to Unicode form C first
+  bool ignoreMerges = false;               // a whole word in the vocabulary is taken as it is
   bool addBos = false, addEos = false;
   std::optional<TokenId> bos, eos;
-  std::vector<TokenId> stops;                               // eos and end-of-turn ids
+  std::vector<TokenId> stops;  // eos and end-of-turn ids
   std::string chatTemplate;
-  std::string source;                                       // file name, for errors and descriptions
+  std::string source;  // file name, for errors and descriptions
 };
 Result<std::shared_ptr<const Tokenizer>> makeBytePairTokenizer(VocabularyData data);
 
-// Reads the tokenizer of a Hugging Face folder (tokenizer.json, tokenizer_config.json, generation_config.json,
-// config.json for eos ids) or of a single tokenizer.json. Supports byte-level BPE; other kinds are refused by
-// name (ErrorCode::unsupported). A GGUF's tokenizer is read by loadModelTokenizer (core/model).
+// Reads the tokenizer of a Hugging Face folder (tokenizer.json, tokenizer_config.json,
+// generation_config.json, config.json for eos ids) or of a single tokenizer.json. Supports byte-level BPE;
+// other kinds are refused by name (ErrorCode::unsupported). A GGUF's tokenizer is read by loadModelTokenizer
+// (core/model).
 Result<std::shared_ptr<const Tokenizer>> loadTokenizer(const std::string& path);
 
 }  // namespace decoscope

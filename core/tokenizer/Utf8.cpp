@@ -12,8 +12,10 @@ std::string validUtf8(std::string_view bytes) {
   out.reserve(bytes.size());
   while (!bytes.empty()) {
     const Utf8Step step = utf8Step(bytes);
-    if (step.valid) out += bytes.substr(0, step.length);
-    else out += kReplacement;
+    if (step.valid)
+      out += bytes.substr(0, step.length);
+    else
+      out += kReplacement;
     bytes.remove_prefix(step.length);
   }
   return out;
@@ -26,8 +28,10 @@ std::string Utf8Stream::push(std::string_view bytes) {
   while (!rest.empty()) {
     const Utf8Step step = utf8Step(rest);
     if (step.incomplete) break;
-    if (step.valid) out += rest.substr(0, step.length);
-    else out += kReplacement;
+    if (step.valid)
+      out += rest.substr(0, step.length);
+    else
+      out += kReplacement;
     rest.remove_prefix(step.length);
   }
   pending_ = std::string(rest);

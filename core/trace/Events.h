@@ -1,9 +1,9 @@
-// The method-neutral facts of a decoding step. Nothing here is named after a method: if a fact is missing, add a
-// neutral one. Every number on screen comes from one of these.
+// The method-neutral facts of a decoding step. Nothing here is named after a method: if a fact is missing,
+// add a neutral one. Every number on screen comes from one of these.
 //
-// Notation (methods after Leviathan et al. 2023): p is the target's distribution and q the drafter's, both after the
-// same processing (temperature, filters, penalties) unless a field says raw. Probabilities are in [0, 1], entropies in
-// nats, times in milliseconds. NaN means "not known", never zero.
+// Notation (methods after Leviathan et al. 2023): p is the target's distribution and q the drafter's, both
+// after the same processing (temperature, filters, penalties) unless a field says raw. Probabilities are in
+// [0, 1], entropies in nats, times in milliseconds. NaN means "not known", never zero.
 #pragma once
 
 #include <cmath>
@@ -37,29 +37,29 @@ const char* name(VerificationRule value);  // "greedy", "R1", …
 const char* name(CellState value);
 const char* name(ForwardPhase value);
 const char* name(DistributionKind value);
-const char* name(DrawPurpose value);         // "sample", "residual", …
+const char* name(DrawPurpose value);  // "sample", "residual", …
 
 // One forward of a model.
 struct ForwardFact {
   std::string role;  // "target", "drafter", …
   ForwardPhase phase = ForwardPhase::plain;
-  std::int32_t tokens = 0;   // tokens in the forward
-  std::int32_t cached = 0;   // tokens in the cache before it
+  std::int32_t tokens = 0;  // tokens in the forward
+  std::int32_t cached = 0;  // tokens in the cache before it
   std::int32_t lastLayer = -1;
   double milliseconds = 0;
 };
 
-// The digest of a distribution over the vocabulary that follows node `node` (kRootNode: the pending token; for a
-// lattice cell see `position`). `residual` stages count the rejections before it.
+// The digest of a distribution over the vocabulary that follows node `node` (kRootNode: the pending token;
+// for a lattice cell see `position`). `residual` stages count the rejections before it.
 struct DistributionFact {
   DistributionKind kind = DistributionKind::target;
   NodeId node = kRootNode;
   std::int32_t position = -1;  // canvas position for lattices, else -1
   std::int32_t stage = 0;
-  std::vector<TokenId> tokens;       // descending probability
+  std::vector<TokenId> tokens;  // descending probability
   std::vector<float> probabilities;
-  double entropy = kUnknown;         // of the whole distribution
-  double tailMass = 0;               // probability outside `tokens`
+  double entropy = kUnknown;  // of the whole distribution
+  double tailMass = 0;        // probability outside `tokens`
 };
 
 // A proposed token: a node of the round's draft tree.
@@ -67,64 +67,74 @@ struct ProposeFact {
   NodeId node = 0;
   NodeId parent = kRootNode;
   TokenId token = 0;
-  double q = kUnknown;          // drafter's probability; unknown for retrieval
-  std::int32_t rank = 0;        // among its siblings, from 0, in the order they are tried
-  std::int32_t depth = 1;       // the pending token has depth 0
-  std::string owner;            // which drafter: "drafter", "lookup", "self-draft", …
+  double q = kUnknown;     // drafter's probability; unknown for retrieval
+  std::int32_t rank = 0;   // among its siblings, from 0, in the order they are tried
+  std::int32_t depth = 1;  // the pending token has depth 0
+  std::string owner;       // which drafter: "drafter", "lookup", "self-draft", …
 };
 
 struct VerdictFact {
   NodeId node = 0;
   VerdictKind verdict = VerdictKind::rejected;
   VerificationRule rule = VerificationRule::greedy;
-  double p = kUnknown;          // target probability at the moment of the test (after earlier residual updates)
+  double p = kUnknown;  // target probability at the moment of the test (after earlier residual updates)
   double q = kUnknown;
-  double u = kUnknown;          // the number drawn; unknown when nothing was drawn
-  // R1, R2: accepted when u < threshold = min(1, p/q). R4: accepted when p > threshold; nothing is drawn. R3: the probability of acceptance, p; the DrawFact
-  // at the parent decides (accepted when it drew this token) and u is unknown here. Greedy: unknown; accepted when the
-  // parent's DrawFact chose this token; p and q are then softmax values before any temperature.
+  double u = kUnknown;  // the number drawn; unknown when nothing was drawn
+  // R1, R2: accepted when u < threshold = min(1, p/q). R4: accepted when p > threshold; nothing is drawn. R3:
+  // the probability of acceptance, p; the DrawFact at the parent decides (accepted when it drew this token)
+  // and u is unknown here. Greedy: unknown; accepted when the parent's DrawFact chose this token; p and q are
+  // then softmax values before any temperature.
   double threshold = kUnknown;
-  double pRaw = kUnknown;       // softmax of the raw logits
-  std::int32_t pRank = -1;      // rank of the token under the target, from 0; -1 unknown
-  std::int32_t stage = 0;       // rejections at this parent before this test
+  double pRaw = kUnknown;   // softmax of the raw logits
+  std::int32_t pRank = -1;  // rank of the token under the target, from 0; -1 unknown
+  std::int32_t stage = 0;   // rejections at this parent before this test
 };
 
 // A token drawn (or chosen, at temperature 0) from a distribution.
 struct DrawFact {
-  NodeId node = kRootNode;      // the distribution is the one that follows this node
+  NodeId node = kRootNode;  // the distribution is the one that follows this node
   DrawPurpose purpose = DrawPurpose::sample;
   TokenId token = 0;
-  double u = kUnknown;          // unknown for argmax
-  double low = kUnknown, high = kUnknown;  // the token's interval of the cumulative distribution: low ≤ u < high
+  double u = kUnknown;  // unknown for argmax
+  double low = kUnknown,
+         high = kUnknown;  // the token's interval of the cumulative distribution: low ≤ u < high
   double probability = kUnknown;
   std::int32_t stage = 0;
 };
 
 struct CommitFact {
-  std::int64_t position = 0;    // in the whole text, prompt included
+  std::int64_t position = 0;  // in the whole text, prompt included
   TokenId token = 0;
   Provenance provenance = Provenance::plain;
-  NodeId node = kRootNode;      // the node it came from, kRootNode where it was not proposed
+  NodeId node = kRootNode;  // the node it came from, kRootNode where it was not proposed
 };
 
 struct RollbackFact {
   std::string role;
-  std::int32_t dropped = 0;     // cache entries that were computed and not kept
+  std::int32_t dropped = 0;  // cache entries that were computed and not kept
 };
 
 // One position of a canvas at this denoising step.
 struct CellFact {
-  std::int32_t position = 0;    // in the canvas, prompt included
+  std::int32_t position = 0;  // in the canvas, prompt included
   std::int32_t block = 0;
-  TokenId token = 0;            // the candidate, or the fixed token
-  double confidence = kUnknown; // the number that was ranked
+  TokenId token = 0;             // the candidate, or the fixed token
+  double confidence = kUnknown;  // the number that was ranked
   double entropy = kUnknown;
   CellState state = CellState::masked;
 };
 
-struct SwitchFact { std::string what, from, to, reason; };          // model in the lead, exit layer, draft size
-struct ScoreFact { NodeId node = kRootNode; std::string name; double value = kUnknown; };
-struct NoteFact { std::string kind, text; };                        // "stop", "warning", "controller", …
+struct SwitchFact {
+  std::string what, from, to, reason;
+};  // model in the lead, exit layer, draft size
+struct ScoreFact {
+  NodeId node = kRootNode;
+  std::string name;
+  double value = kUnknown;
+};
+struct NoteFact {
+  std::string kind, text;
+};  // "stop", "warning", "controller", …
 
 using Event = std::variant<ForwardFact, DistributionFact, ProposeFact, VerdictFact, DrawFact, CommitFact,
                            RollbackFact, CellFact, SwitchFact, ScoreFact, NoteFact>;

@@ -16,7 +16,8 @@ Result<RecordLevel> parseRecordLevel(const std::string& text) {
   if (text == "full") return RecordLevel::full;
   if (text == "light") return RecordLevel::light;
   if (text == "none") return RecordLevel::none;
-  return fail(ErrorCode::usage, "unknown record level '" + text + "'", "--record", "Use full, light or none.");
+  return fail(ErrorCode::usage, "unknown record level '" + text + "'", "--record",
+              "Use full, light or none.");
 }
 
 void Recorder::begin(RunId run, StepIndex step, std::int64_t committedBefore) {
@@ -38,11 +39,13 @@ StepPointer Recorder::seal(std::int64_t committedAfter) {
 }
 
 void Recorder::add(Event event) {
-  const bool always = std::holds_alternative<CommitFact>(event) || std::holds_alternative<ForwardFact>(event) ||
-                      std::holds_alternative<NoteFact>(event) || std::holds_alternative<DrawFact>(event);
+  const bool always = std::holds_alternative<CommitFact>(event) ||
+                      std::holds_alternative<ForwardFact>(event) || std::holds_alternative<NoteFact>(event) ||
+                      std::holds_alternative<DrawFact>(event);
   if (level_ == RecordLevel::none && !always) {
     // Acceptance figures need to know what was proposed and kept, whatever the level.
-    const bool counted = std::holds_alternative<ProposeFact>(event) || std::holds_alternative<VerdictFact>(event);
+    const bool counted =
+        std::holds_alternative<ProposeFact>(event) || std::holds_alternative<VerdictFact>(event);
     if (!counted) return;
   }
   if (level_ == RecordLevel::light && std::holds_alternative<DistributionFact>(event)) return;

@@ -9,21 +9,28 @@ namespace decoscope {
 
 const char* name(RunState state) {
   switch (state) {
-    case RunState::running: return "running";
-    case RunState::paused: return "paused";
-    case RunState::finished: return "finished";
-    case RunState::stopped: return "stopped";
-    case RunState::failed: return "failed";
+    case RunState::running:
+      return "running";
+    case RunState::paused:
+      return "paused";
+    case RunState::finished:
+      return "finished";
+    case RunState::stopped:
+      return "stopped";
+    case RunState::failed:
+      return "failed";
   }
   return "running";
 }
 
 const char* name(Provenance value) {
-  static constexpr const char* kNames[] = {"prompt", "plain", "accepted", "resampled", "bonus", "forced", "denoised"};
+  static constexpr const char* kNames[] = {"prompt", "plain",  "accepted", "resampled",
+                                           "bonus",  "forced", "denoised"};
   return kNames[static_cast<std::size_t>(value)];
 }
 const char* name(VerdictKind value) {
-  static constexpr const char* kNames[] = {"accepted", "rejected", "not_reached_sibling", "not_reached_ancestor", "pruned"};
+  static constexpr const char* kNames[] = {"accepted", "rejected", "not_reached_sibling",
+                                           "not_reached_ancestor", "pruned"};
   return kNames[static_cast<std::size_t>(value)];
 }
 const char* name(VerificationRule value) {
@@ -44,7 +51,8 @@ const char* name(DistributionKind value) {
 }
 
 const char* name(DrawPurpose value) {
-  static constexpr const char* kNames[] = {"sample", "propose", "verdict", "residual", "bonus", "order", "gumbel"};
+  static constexpr const char* kNames[] = {"sample", "propose", "verdict", "residual",
+                                           "bonus",  "order",   "gumbel"};
   return kNames[static_cast<std::size_t>(value)];
 }
 
@@ -60,9 +68,12 @@ std::string visibleToken(std::string_view bytes) {
   for (std::size_t at = 0; at < bytes.size();) {
     const auto byte = static_cast<unsigned char>(bytes[at]);
     const Utf8Step step = utf8Step(bytes.substr(at));
-    if (byte == ' ') out += "·";
-    else if (byte == '\n') out += "⏎";
-    else if (byte == '\t') out += "⇥";
+    if (byte == ' ')
+      out += "·";
+    else if (byte == '\n')
+      out += "⏎";
+    else if (byte == '\t')
+      out += "⇥";
     else if (!step.valid || byte < 0x20 || byte == 0x7F) {
       char escape[8];
       std::snprintf(escape, sizeof escape, "\\x%02X", byte);
@@ -113,7 +124,8 @@ StepPointer MemoryTrace::tryStep(RunId id, StepIndex step) const {
 
 Result<StepPointer> MemoryTrace::step(RunId id, StepIndex step) const {
   if (StepPointer found = tryStep(id, step)) return found;
-  return fail(ErrorCode::notFound, "there is no step " + std::to_string(step), "run " + std::to_string(id.value));
+  return fail(ErrorCode::notFound, "there is no step " + std::to_string(step),
+              "run " + std::to_string(id.value));
 }
 
 std::shared_ptr<const TokenNames> MemoryTrace::tokens(RunId id) const {
@@ -141,11 +153,14 @@ Status MemoryTrace::append(StepPointer step) {
   {
     const std::lock_guard lock(mutex_);
     const auto line = lines_.find(run);
-    if (line == lines_.end()) return fail(ErrorCode::notFound, "there is no run " + std::to_string(run.value));
+    if (line == lines_.end())
+      return fail(ErrorCode::notFound, "there is no run " + std::to_string(run.value));
     const StepIndex expected = line->second.info.forkStep + static_cast<StepIndex>(line->second.steps.size());
     if (index != expected)
-      return fail(ErrorCode::usage, "step " + std::to_string(index) + " came where " + std::to_string(expected) + " was expected",
-                  "run " + std::to_string(run.value));
+      return fail(
+          ErrorCode::usage,
+          "step " + std::to_string(index) + " came where " + std::to_string(expected) + " was expected",
+          "run " + std::to_string(run.value));
     line->second.steps.push_back(std::move(step));
   }
   tell({TraceNotice::Kind::stepsAppended, run, index, index + 1});
@@ -156,7 +171,8 @@ Status MemoryTrace::updateRun(const RunInfo& info) {
   {
     const std::lock_guard lock(mutex_);
     const auto line = lines_.find(info.id);
-    if (line == lines_.end()) return fail(ErrorCode::notFound, "there is no run " + std::to_string(info.id.value));
+    if (line == lines_.end())
+      return fail(ErrorCode::notFound, "there is no run " + std::to_string(info.id.value));
     line->second.info = info;
   }
   tell({TraceNotice::Kind::runsChanged, info.id, 0, 0});
@@ -194,9 +210,11 @@ Result<std::vector<TextToken>> textOf(const TraceSource& source, RunId id) {
       DECOSCOPE_ASSIGN(const StepPointer step, source.step(segment.run, index));
       for (const Event& event : step->events)
         if (const auto* commit = std::get_if<CommitFact>(&event))
-          text.push_back({commit->position, commit->token, commit->provenance, segment.run, index, commit->node});
+          text.push_back(
+              {commit->position, commit->token, commit->provenance, segment.run, index, commit->node});
     }
-  std::stable_sort(text.begin(), text.end(), [](const TextToken& a, const TextToken& b) { return a.position < b.position; });
+  std::stable_sort(text.begin(), text.end(),
+                   [](const TextToken& a, const TextToken& b) { return a.position < b.position; });
   return text;
 }
 

@@ -21,13 +21,13 @@ namespace decoscope {
 // Everything one press of Step did. Immutable once sealed; shared by pointer between threads.
 struct StepRecord {
   RunId run;
-  StepIndex step = 0;              // numbering of the whole line, from 0
+  StepIndex step = 0;                // numbering of the whole line, from 0
   std::int64_t committedBefore = 0;  // tokens of the text before this step, prompt included
   std::int64_t committedAfter = 0;
   double draftMilliseconds = 0, verifyMilliseconds = 0, otherMilliseconds = 0;
-  std::int64_t startedAt = 0;      // microseconds since the Unix epoch
-  bool failed = false;             // an error ended it; its NoteFact of kind "error" says which
-  std::vector<Event> events;       // in the order they happened
+  std::int64_t startedAt = 0;  // microseconds since the Unix epoch
+  bool failed = false;         // an error ended it; its NoteFact of kind "error" says which
+  std::vector<Event> events;   // in the order they happened
 };
 using StepPointer = std::shared_ptr<const StepRecord>;
 
@@ -42,27 +42,28 @@ const char* name(RunState state);
 // A run: a line of steps, or the continuation of another one from a step.
 struct RunInfo {
   RunId id;
-  std::string name;                // for people; defaults to the method's title
-  RunId parent;                    // 0: begins with its own prompt
-  StepIndex forkStep = 0;          // its first step; the steps before are its parent's
-  std::optional<TokenId> forced;   // the token that its first step had to commit
+  std::string name;               // for people; defaults to the method's title
+  RunId parent;                   // 0: begins with its own prompt
+  StepIndex forkStep = 0;         // its first step; the steps before are its parent's
+  std::optional<TokenId> forced;  // the token that its first step had to commit
   std::string method;
   ParamSet parameters;
   std::uint64_t seed = 0;
   std::uint32_t stream = 0;
   std::vector<ModelIdentity> models;
-  std::string tokenizer;           // fingerprint
-  std::string promptText;          // as given; empty when ids were given
-  std::vector<TokenId> prompt;     // encoded
+  std::string tokenizer;        // fingerprint
+  std::string promptText;       // as given; empty when ids were given
+  std::vector<TokenId> prompt;  // encoded
   std::int64_t maxNewTokens = 0;
   std::vector<std::string> stopStrings;
-  bool stopAtEnd = true;           // stop at end-of-text tokens
-  int topK = 32;                   // distribution entries recorded per row
+  bool stopAtEnd = true;             // stop at end-of-text tokens
+  int topK = 32;                     // distribution entries recorded per row
   std::string recordLevel = "full";  // full, light, none
-  std::map<std::string, std::string> notes;  // "cost_curve" and other measured facts that a repeat needs; versions
-  std::int64_t createdAt = 0;      // microseconds since the Unix epoch
+  std::map<std::string, std::string>
+      notes;                   // "cost_curve" and other measured facts that a repeat needs; versions
+  std::int64_t createdAt = 0;  // microseconds since the Unix epoch
   RunState state = RunState::running;
-  std::string stopReason;          // "eos", "length", "stop_string", "context", "stopped", "error", …
+  std::string stopReason;  // "eos", "length", "stop_string", "context", "stopped", "error", …
   double prefillMilliseconds = 0;
   std::int64_t peakMemoryBytes = 0;
 };
@@ -74,7 +75,8 @@ class TokenNames {
   virtual std::string bytesOf(TokenId token) const = 0;  // "" when unknown
 };
 
-// Token bytes made visible: leading space as "·", newline as "⏎", tab as "⇥", other controls and ill-formed bytes as "\xNN".
+// Token bytes made visible: leading space as "·", newline as "⏎", tab as "⇥", other controls and ill-formed
+// bytes as "\xNN".
 std::string visibleToken(std::string_view bytes);
 
 // Read side. Thread-safe. Steps that are not in memory come back null from tryStep and may be asked for.
@@ -152,8 +154,8 @@ struct TextToken {
   std::int64_t position = 0;
   TokenId token = 0;
   Provenance provenance = Provenance::prompt;
-  RunId run;             // 0 for the prompt
-  StepIndex step = -1;   // -1 for the prompt
+  RunId run;            // 0 for the prompt
+  StepIndex step = -1;  // -1 for the prompt
   NodeId node = kRootNode;
 };
 // The prompt and every commit of the line, by position. May block (uses step()).

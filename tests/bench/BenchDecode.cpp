@@ -1,5 +1,6 @@
-// What a forward of n tokens costs: the curve c(n) that decides how large a draft tree may be, the floor of one-token decoding, and the cost
-// of summarising the rows that a session records. Needs SmolLM2-135M-Instruct in the model cache; set DECOSCOPE_BENCH_MODEL for another.
+// What a forward of n tokens costs: the curve c(n) that decides how large a draft tree may be, the floor of
+// one-token decoding, and the cost of summarising the rows that a session records. Needs
+// SmolLM2-135M-Instruct in the model cache; set DECOSCOPE_BENCH_MODEL for another.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -24,7 +25,8 @@ Model* model(const std::string& dtype) {
   LoadOptions options;
   options.dtype = dtype;
   options.device = "cpu";
-  auto& loaded = models.emplace(dtype, loadModel(name ? name : "SmolLM2-135M-Instruct", options, StopToken())).first->second;
+  auto& loaded = models.emplace(dtype, loadModel(name ? name : "SmolLM2-135M-Instruct", options, StopToken()))
+                     .first->second;
   return loaded ? loaded->model.get() : nullptr;
 }
 
@@ -41,7 +43,8 @@ void forward(benchmark::State& state, const std::string& dtype, bool tree, bool 
   const int rows = static_cast<int>(state.range(0));
   ForwardRequest context;
   context.tokens = someTokens(kContext, target->info().vocabularySize);
-  if (!target->retain(0) || !target->forward(context, StopToken())) return state.SkipWithError("the context cannot be read");
+  if (!target->retain(0) || !target->forward(context, StopToken()))
+    return state.SkipWithError("the context cannot be read");
   ForwardRequest request;
   request.tokens = someTokens(rows, target->info().vocabularySize);
   for (int i = 0; i < rows; ++i) {
@@ -79,9 +82,19 @@ void curve(benchmark::internal::Benchmark* bench) {
 
 BENCHMARK_CAPTURE(forward, chain_f32, "f32", false, true)->Apply(curve);
 BENCHMARK_CAPTURE(forward, chain_bf16, "bf16", false, true)->Apply(curve);
-BENCHMARK_CAPTURE(forward, tree_bf16, "bf16", true, true)->Arg(16)->Arg(64)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK_CAPTURE(forward, prompt_f32, "f32", false, false)->Arg(512)->Unit(benchmark::kMillisecond)->UseRealTime();
-BENCHMARK_CAPTURE(forward, prompt_bf16, "bf16", false, false)->Arg(512)->Unit(benchmark::kMillisecond)->UseRealTime();
+BENCHMARK_CAPTURE(forward, tree_bf16, "bf16", true, true)
+    ->Arg(16)
+    ->Arg(64)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(forward, prompt_f32, "f32", false, false)
+    ->Arg(512)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK_CAPTURE(forward, prompt_bf16, "bf16", false, false)
+    ->Arg(512)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
 BENCHMARK(summaries)->Arg(1)->Arg(32)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace

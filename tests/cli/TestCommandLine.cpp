@@ -44,16 +44,22 @@ class TestCommandLine : public QObject {
         << R"({"vocab":["a","b","c","d"],"bos":null,"eos":3,"order":1,"default":[0.4,0.3,0.2,0.1],"rows":{"0":[0.1,0.6,0.2,0.1],"1":[0.5,0.1,0.3,0.1]}})";
   }
   void runForkVerifyInspectQueryExport() {
-    const Outcome run = call({"run", "--json", "--method", "chain", "--model", table_, "--model", "drafter=" + table_, "--prompt", "abc", "--max-new-tokens", "12", "--seed", "3", "--set", "temperature=1",
-                              "--no-eos", "--session", session_});
+    const Outcome run = call({"run", "--json", "--method", "chain", "--model", table_, "--model",
+                              "drafter=" + table_, "--prompt", "abc", "--max-new-tokens", "12", "--seed", "3",
+                              "--set", "temperature=1", "--no-eos", "--session", session_});
     QVERIFY2(run.code == 0, qPrintable(run.errors));
     QCOMPARE(run.documents.size(), std::size_t{1});
     const json& document = run.documents[0];
-    for (const char* key : {"run", "method", "prompt_ids", "ids", "text", "stop_reason", "steps", "stats", "session", "rounds"}) QVERIFY2(document.contains(key), key);
+    for (const char* key :
+         {"run", "method", "prompt_ids", "ids", "text", "stop_reason", "steps", "stats", "session", "rounds"})
+      QVERIFY2(document.contains(key), key);
     QCOMPARE(document["ids"].size(), std::size_t{12});
     QCOMPARE(document["stop_reason"].get<std::string>(), std::string("length"));
-    for (const char* key : {"new_tokens", "steps", "target_forwards", "drafter_forwards", "target_tokens", "drafter_tokens", "proposed", "accepted", "acceptance_rate", "mean_accepted_length", "block_efficiency",
-                            "seconds", "prefill_seconds", "draft_seconds", "verify_seconds", "other_seconds", "tokens_per_second", "peak_memory_bytes"})
+    for (const char* key :
+         {"new_tokens", "steps", "target_forwards", "drafter_forwards", "target_tokens", "drafter_tokens",
+          "proposed", "accepted", "acceptance_rate", "mean_accepted_length", "block_efficiency", "seconds",
+          "prefill_seconds", "draft_seconds", "verify_seconds", "other_seconds", "tokens_per_second",
+          "peak_memory_bytes"})
       QVERIFY2(document["stats"].contains(key), key);
     // The same model drafts: everything is accepted.
     QCOMPARE(document["stats"]["acceptance_rate"].get<double>(), 1.0);
@@ -65,28 +71,38 @@ class TestCommandLine : public QObject {
     const Outcome inspect = call({"inspect", session_, "--json"});
     QCOMPARE(inspect.documents[0]["runs"].size(), std::size_t{2});
     QVERIFY(inspect.documents[0]["runs"][0]["steps"] == document["steps"]);
-    QCOMPARE(call({"inspect", session_, "--run", "1", "--step", "0", "--json"}).documents[0]["events"].empty(), false);
-    QVERIFY(call({"query", session_, "SELECT count(*) AS n FROM step WHERE run=1", "--json"}).documents[0][0]["n"] == document["steps"]);
+    QCOMPARE(
+        call({"inspect", session_, "--run", "1", "--step", "0", "--json"}).documents[0]["events"].empty(),
+        false);
+    QVERIFY(call({"query", session_, "SELECT count(*) AS n FROM step WHERE run=1", "--json"})
+                .documents[0][0]["n"] == document["steps"]);
     QCOMPARE(call({"query", session_, "DELETE FROM step", "--json"}).code, 2);
-    for (const char* format : {"jsonl", "csv"}) QCOMPARE(call({"export", session_, "--format", format, "--out", folder_.filePath(format)}).code, 0);
+    for (const char* format : {"jsonl", "csv"})
+      QCOMPARE(call({"export", session_, "--format", format, "--out", folder_.filePath(format)}).code, 0);
     QVERIFY(QFileInfo(folder_.filePath("csv")).size() > 100);
-    QVERIFY(call({"metrics", session_, "--run", "1", "--json"}).documents[0]["runs"][0]["metrics"].size() > 10);
+    QVERIFY(call({"metrics", session_, "--run", "1", "--json"}).documents[0]["runs"][0]["metrics"].size() >
+            10);
   }
   void repeatPrintsOneDocumentALine() {
-    const Outcome run = call({"run", "--json", "--model", table_, "--prompt", "a", "--max-new-tokens", "5", "--set", "temperature=1", "--seed", "7", "--repeat", "4"});
+    const Outcome run = call({"run", "--json", "--model", table_, "--prompt", "a", "--max-new-tokens", "5",
+                              "--set", "temperature=1", "--seed", "7", "--repeat", "4"});
     QCOMPARE(run.documents.size(), std::size_t{4});
-    const Outcome last = call({"run", "--json", "--model", table_, "--prompt", "a", "--max-new-tokens", "5", "--set", "temperature=1", "--seed", "10"});
+    const Outcome last = call({"run", "--json", "--model", table_, "--prompt", "a", "--max-new-tokens", "5",
+                               "--set", "temperature=1", "--seed", "10"});
     QVERIFY(run.documents[3]["ids"] == last.documents[0]["ids"]);
   }
   void tokenizers() {
-    QVERIFY(call({"tokenize", "--model", table_, "--text", "abca", "--json"}).documents[0]["ids"] == json({0, 1, 2, 0}));
-    QVERIFY(call({"detokenize", "--model", table_, "--ids", "0,1,2", "--json"}).documents[0]["text"] == json("abc"));
+    QVERIFY(call({"tokenize", "--model", table_, "--text", "abca", "--json"}).documents[0]["ids"] ==
+            json({0, 1, 2, 0}));
+    QVERIFY(call({"detokenize", "--model", table_, "--ids", "0,1,2", "--json"}).documents[0]["text"] ==
+            json("abc"));
   }
   void lists() {
     QVERIFY(call({"models", "list", "--json"}).documents[0]["models"].is_array());
     const json methods = call({"methods", "list", "--json"}).documents[0]["methods"];
     QVERIFY(methods.size() >= 6);
-    for (const json& method : methods) QVERIFY(method["roles"].is_array() && method["lossless"].is_string() && method.contains("name"));
+    for (const json& method : methods)
+      QVERIFY(method["roles"].is_array() && method["lossless"].is_string() && method.contains("name"));
     QCOMPARE(call({"selftest", "--json"}).code, 0);
   }
   void mistakesHaveTheirExitCodes_data() {
@@ -98,7 +114,9 @@ class TestCommandLine : public QObject {
     QTest::newRow("unknown method") << run + QStringList{"--prompt", "a", "--method", "magic"} << 2;
     QTest::newRow("unknown parameter") << run + QStringList{"--prompt", "a", "--set", "gama=3"} << 2;
     QTest::newRow("out of range") << run + QStringList{"--prompt", "a", "--set", "top_p=2"} << 2;
-    QTest::newRow("no such model") << QStringList{"run", "--json", "--model", "/nowhere/m.gguf", "--prompt", "a"} << 3;
+    QTest::newRow("no such model") << QStringList{"run",      "--json", "--model", "/nowhere/m.gguf",
+                                                  "--prompt", "a"}
+                                   << 3;
     QTest::newRow("empty prompt") << run + QStringList{"--prompt", ""} << 3;
     QTest::newRow("not in the vocabulary") << run + QStringList{"--prompt", "xyz"} << 3;
     QTest::newRow("missing role") << run + QStringList{"--prompt", "a", "--method", "chain"} << 3;
@@ -119,7 +137,9 @@ class TestCommandLine : public QObject {
   void interruptKeepsWhatWasDone() {
     QProcess process;
     const QString session = folder_.filePath("interrupted.decoscope");
-    process.start(QStringLiteral(DECOSCOPE_CLI), {"run", "--json", "--model", table_, "--prompt", "a", "--max-new-tokens", "1000000", "--no-eos", "--session", session});
+    process.start(QStringLiteral(DECOSCOPE_CLI),
+                  {"run", "--json", "--model", table_, "--prompt", "a", "--max-new-tokens", "1000000",
+                   "--no-eos", "--session", session});
     QVERIFY(process.waitForStarted());
     QTest::qWait(600);
     ::kill(static_cast<pid_t>(process.processId()), SIGINT);

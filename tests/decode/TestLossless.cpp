@@ -1,5 +1,5 @@
-// Every lossless method on table models: the distribution of its first three tokens is the target's own (χ²), and at temperature 0 its
-// tokens are those of plain decoding.
+// Every lossless method on table models: the distribution of its first three tokens is the target's own (χ²),
+// and at temperature 0 its tokens are those of plain decoding.
 #include <QTest>
 #include <cmath>
 #include <map>
@@ -95,18 +95,29 @@ class TestLossless : public QObject {
   }
   // The test above has teeth: the lossy rule fails it.
   void theLossyRuleIsCaught() {
-    const double p = pValueOf("specinfer", {"temperature=1", "rule=r4", "tree_width=2", "tree_depth=2"}, 20'000);
+    const double p =
+        pValueOf("specinfer", {"temperature=1", "rule=r4", "tree_width=2", "tree_depth=2"}, 20'000);
     QVERIFY2(p >= 0 && p < 1e-6, qPrintable(QString::number(p)));
   }
   void greedyIdentity() {
-    const std::pair<const char*, std::vector<std::string>> methods[] = {{"chain", {}}, {"chain", {"rule=r3"}}, {"chain", {"drafter=lookup"}}, {"chain", {"drafter=recycling"}}, {"specinfer", {"rule=r2"}},
-        {"lookup", {}}, {"lookup", {"adaptive=false"}}, {"token-recycling", {}}, {"token-recycling", {"adaptive=false"}}};
+    const std::pair<const char*, std::vector<std::string>> methods[] = {
+        {"chain", {}},
+        {"chain", {"rule=r3"}},
+        {"chain", {"drafter=lookup"}},
+        {"chain", {"drafter=recycling"}},
+        {"specinfer", {"rule=r2"}},
+        {"lookup", {}},
+        {"lookup", {"adaptive=false"}},
+        {"token-recycling", {}},
+        {"token-recycling", {"adaptive=false"}}};
     Engine engine(recordInMemory());
     test::adopt(engine, "target", test::kTarget);
     test::adopt(engine, "drafter", test::kDrafter);
     for (std::uint64_t prompt = 0; prompt < 100; ++prompt) {
       RunRequest request;
-      for (int i = 0; i < 6; ++i) request.promptTokens.push_back(static_cast<TokenId>(uniform({prompt, 0, i}, 0, DrawPurpose::order) * 3));
+      for (int i = 0; i < 6; ++i)
+        request.promptTokens.push_back(
+            static_cast<TokenId>(uniform({prompt, 0, i}, 0, DrawPurpose::order) * 3));
       request.maxNewTokens = 17;
       QVERIFY(engine.startRun(request).has_value());
       QVERIFY(test::finishRun(engine).has_value());
@@ -122,7 +133,8 @@ class TestLossless : public QObject {
       request.method = "sampling";
     }
   }
-  // Deterministic drafts draw each token with the number of its position: the sampled text is that of plain sampling itself.
+  // Deterministic drafts draw each token with the number of its position: the sampled text is that of plain
+  // sampling itself.
   void deterministicDraftsRepeatPlainSampling() {
     Engine engine(recordInMemory());
     test::adopt(engine, "target", test::kTarget);

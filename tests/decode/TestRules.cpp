@@ -12,9 +12,11 @@ namespace {
 const Distribution kPa = {0.5, 0.3, 0.2}, kQa = {0.2, 0.5, 0.3};
 const Distribution kPb = {.1, .2, .3, .4}, kQb = {.4, .3, .2, .1};
 
-using Rule = std::function<NodeVerdict(const Distribution&, const Distribution&, std::span<const TokenId>, const UniformSource&)>;
+using Rule = std::function<NodeVerdict(const Distribution&, const Distribution&, std::span<const TokenId>,
+                                       const UniformSource&)>;
 
-// Walks every outcome: children by q (with or without replacement), each test accepted with its threshold or not.
+// Walks every outcome: children by q (with or without replacement), each test accepted with its threshold or
+// not.
 struct Enumeration {
   double accepted = 0;
   Distribution output;
@@ -23,7 +25,8 @@ Enumeration enumerate(const Distribution& p, const Distribution& q, int k, bool 
   Enumeration result;
   result.output.assign(p.size(), 0);
   std::vector<TokenId> children;
-  const std::function<void(const Distribution&, double)> choose = [&](const Distribution& left, double weight) {
+  const std::function<void(const Distribution&, double)> choose = [&](const Distribution& left,
+                                                                      double weight) {
     if (weight == 0) return;
     if (static_cast<int>(children.size()) < k) {
       for (std::size_t token = 0; token < left.size(); ++token) {
@@ -50,7 +53,8 @@ Enumeration enumerate(const Distribution& p, const Distribution& q, int k, bool 
     double reach = weight;
     for (const ChildTest& test : all.tests) {
       const double threshold = std::min(1.0, test.threshold);
-      result.output[static_cast<std::size_t>(children[static_cast<std::size_t>(test.child)])] += reach * threshold;
+      result.output[static_cast<std::size_t>(children[static_cast<std::size_t>(test.child)])] +=
+          reach * threshold;
       result.accepted += reach * threshold;
       reach *= 1 - threshold;
     }
@@ -60,7 +64,9 @@ Enumeration enumerate(const Distribution& p, const Distribution& q, int k, bool 
   return result;
 }
 
-bool near(double a, double b) { return std::abs(a - b) < 1e-12; }
+bool near(double a, double b) {
+  return std::abs(a - b) < 1e-12;
+}
 bool nearAll(const Distribution& a, const Distribution& b) {
   for (std::size_t i = 0; i < a.size(); ++i)
     if (!near(a[i], b[i])) return false;
@@ -79,8 +85,13 @@ class TestRules : public QObject {
     QVERIFY(near(entropyOf(kPa), 1.0296530140645737));
   }
   void independentSamples() {
-    const struct { const Distribution *p, *q; int k; double accepted; } cases[] = {
-        {&kPa, &kQa, 1, 0.7}, {&kPa, &kQa, 2, 19.0 / 25}, {&kPa, &kQa, 3, 101.0 / 125}, {&kPb, &kQb, 1, 0.6}, {&kPb, &kQb, 2, 18.0 / 25}, {&kPb, &kQb, 3, 96.0 / 125}, {&kPb, &kQb, 4, 989.0 / 1250}};
+    const struct {
+      const Distribution *p, *q;
+      int k;
+      double accepted;
+    } cases[] = {{&kPa, &kQa, 1, 0.7},         {&kPa, &kQa, 2, 19.0 / 25}, {&kPa, &kQa, 3, 101.0 / 125},
+                 {&kPb, &kQb, 1, 0.6},         {&kPb, &kQb, 2, 18.0 / 25}, {&kPb, &kQb, 3, 96.0 / 125},
+                 {&kPb, &kQb, 4, 989.0 / 1250}};
     for (const auto& c : cases) {
       const Enumeration e = enumerate(*c.p, *c.q, c.k, true, verifyIndependent);
       QVERIFY2(near(e.accepted, c.accepted), qPrintable(QString::number(e.accepted, 'g', 15)));
@@ -88,8 +99,15 @@ class TestRules : public QObject {
     }
   }
   void withoutReplacement() {
-    const struct { const Distribution *p, *q; int k; double accepted; } cases[] = {
-        {&kPa, &kQa, 2, 283.0 / 350}, {&kPa, &kQa, 3, 1}, {&kPb, &kQb, 2, 107.0 / 140}, {&kPb, &kQb, 3, 14117.0 / 16800}, {&kPb, &kQb, 4, 1}};
+    const struct {
+      const Distribution *p, *q;
+      int k;
+      double accepted;
+    } cases[] = {{&kPa, &kQa, 2, 283.0 / 350},
+                 {&kPa, &kQa, 3, 1},
+                 {&kPb, &kQb, 2, 107.0 / 140},
+                 {&kPb, &kQb, 3, 14117.0 / 16800},
+                 {&kPb, &kQb, 4, 1}};
     for (const auto& c : cases) {
       const Enumeration e = enumerate(*c.p, *c.q, c.k, false, verifyWithoutReplacement);
       QVERIFY2(near(e.accepted, c.accepted), qPrintable(QString::number(e.accepted, 'g', 15)));
@@ -115,7 +133,8 @@ class TestRules : public QObject {
     Distribution output(3, 0.0);
     double reach = 1;
     for (const ChildTest& test : all.tests) {
-      output[static_cast<std::size_t>(children[static_cast<std::size_t>(test.child)])] += reach * test.threshold;
+      output[static_cast<std::size_t>(children[static_cast<std::size_t>(test.child)])] +=
+          reach * test.threshold;
       reach *= 1 - test.threshold;
     }
     QVERIFY(near(1 - reach, 0.8));
@@ -129,9 +148,11 @@ class TestRules : public QObject {
     const NodeVerdict v = verifyTypical(kPa, children, 0.25, 1);
     QCOMPARE(v.accepted, 1);  // 0.2 ≤ 0.25 < 0.5
   }
-  // Deliberately wrong rules, each with the output that it is known to give: the enumeration would catch them.
+  // Deliberately wrong rules, each with the output that it is known to give: the enumeration would catch
+  // them.
   void wrongRulesAreCaught() {
-    const Rule resampleFromP = [](const Distribution& p, const Distribution& q, std::span<const TokenId> children, const UniformSource& u) {
+    const Rule resampleFromP = [](const Distribution& p, const Distribution& q,
+                                  std::span<const TokenId> children, const UniformSource& u) {
       NodeVerdict v = verifyIndependent(p, q, children, u);
       v.rest = p;
       return v;
@@ -147,7 +168,8 @@ class TestRules : public QObject {
     output[1] += v.tests[0].threshold;
     QVERIFY(nearAll(output, {0.4, 0.6, 0}));
 
-    const Rule staleQ = [](const Distribution& p0, const Distribution& q0, std::span<const TokenId> children, const UniformSource& u) {
+    const Rule staleQ = [](const Distribution& p0, const Distribution& q0, std::span<const TokenId> children,
+                           const UniformSource& u) {
       NodeVerdict v;
       Distribution p = p0, q = q0;
       for (int i = 0; i < static_cast<int>(children.size()); ++i) {

@@ -12,7 +12,9 @@ using namespace decoscope;
 
 namespace {
 
-std::string label(TokenId token) { return "t" + std::to_string(token); }
+std::string label(TokenId token) {
+  return "t" + std::to_string(token);
+}
 
 // A random round: a walk of accepted nodes with rejected and unreached ones around it.
 StepPointer randomRound(std::uint32_t seed, int nodes) {
@@ -28,7 +30,8 @@ StepPointer randomRound(std::uint32_t seed, int nodes) {
     const int parent = static_cast<int>(random() % static_cast<unsigned>(i + 1)) - 1;
     depth.push_back(parent < 0 ? 1 : depth[static_cast<std::size_t>(parent)] + 1);
     auto& siblings = children[static_cast<std::size_t>(parent + 1)];
-    step->events.push_back(ProposeFact{i, parent, i, 0.3, static_cast<std::int32_t>(siblings.size()), depth.back(), "test"});
+    step->events.push_back(
+        ProposeFact{i, parent, i, 0.3, static_cast<std::int32_t>(siblings.size()), depth.back(), "test"});
     siblings.push_back(i);
   }
   std::vector<VerdictKind> kinds(static_cast<std::size_t>(nodes), VerdictKind::notReachedAncestor);
@@ -38,13 +41,17 @@ StepPointer randomRound(std::uint32_t seed, int nodes) {
     const auto& siblings = children[static_cast<std::size_t>(at + 1)];
     const auto pick = random() % (siblings.size() + 1);
     for (std::size_t i = 0; i < siblings.size(); ++i)
-      kinds[static_cast<std::size_t>(siblings[i])] = i < pick ? VerdictKind::rejected : i == pick ? VerdictKind::accepted : VerdictKind::notReachedSibling;
+      kinds[static_cast<std::size_t>(siblings[i])] = i < pick    ? VerdictKind::rejected
+                                                     : i == pick ? VerdictKind::accepted
+                                                                 : VerdictKind::notReachedSibling;
     if (pick == siblings.size()) break;
     path.push_back(at = siblings[pick]);
   }
-  for (int i = 0; i < nodes; ++i) step->events.push_back(VerdictFact{i, kinds[static_cast<std::size_t>(i)], VerificationRule::r3, 0.25});
+  for (int i = 0; i < nodes; ++i)
+    step->events.push_back(VerdictFact{i, kinds[static_cast<std::size_t>(i)], VerificationRule::r3, 0.25});
   std::int64_t position = 5;
-  for (const int node : path) step->events.push_back(CommitFact{position++, node, Provenance::accepted, node});
+  for (const int node : path)
+    step->events.push_back(CommitFact{position++, node, Provenance::accepted, node});
   step->events.push_back(DrawFact{at, DrawPurpose::bonus, 99, 0.5, 0.25, 0.75, 0.5, 0});
   step->events.push_back(CommitFact{position++, 99, Provenance::bonus, kRootNode});
   step->committedAfter = position;
@@ -68,14 +75,20 @@ class TestFigure : public QObject {
       const int count = 1 + static_cast<int>(seed);
       const Figure figure = layoutTree(*randomRound(seed, count), 7, label);
       const auto nodes = nodesOf(figure);
-      QCOMPARE(nodes.size(), static_cast<std::size_t>(count) + 2);  // every proposal, the root and the drawn token
+      QCOMPARE(nodes.size(),
+               static_cast<std::size_t>(count) + 2);  // every proposal, the root and the drawn token
       for (std::size_t i = 0; i < nodes.size(); ++i) {
-        QVERIFY(figure.bounds.contains({nodes[i]->rect.x, nodes[i]->rect.y}) && figure.bounds.contains({nodes[i]->rect.x + nodes[i]->rect.width, nodes[i]->rect.y + nodes[i]->rect.height}));
-        for (std::size_t j = i + 1; j < nodes.size(); ++j) QVERIFY2(!nodes[i]->rect.intersects(nodes[j]->rect), qPrintable(QString("seed %1: nodes %2 and %3").arg(seed).arg(i).arg(j)));
+        QVERIFY(figure.bounds.contains({nodes[i]->rect.x, nodes[i]->rect.y}) &&
+                figure.bounds.contains(
+                    {nodes[i]->rect.x + nodes[i]->rect.width, nodes[i]->rect.y + nodes[i]->rect.height}));
+        for (std::size_t j = i + 1; j < nodes.size(); ++j)
+          QVERIFY2(!nodes[i]->rect.intersects(nodes[j]->rect),
+                   qPrintable(QString("seed %1: nodes %2 and %3").arg(seed).arg(i).arg(j)));
       }
       // The accepted path is one straight row with the root, and rejected nodes are all there.
       for (const FigureBox* node : nodes)
-        if (node->tone == Tone::accepted || node->tone == Tone::bonus) QCOMPARE(node->rect.y, nodes.front()->rect.y);
+        if (node->tone == Tone::accepted || node->tone == Tone::bonus)
+          QCOMPARE(node->rect.y, nodes.front()->rect.y);
     }
   }
   void indexEqualsBruteForce() {
@@ -85,7 +98,8 @@ class TestFigure : public QObject {
     const FigureIndex index(figure);
     std::mt19937 random(5);
     for (int i = 0; i < 50; ++i) {
-      const Rect view{static_cast<float>(random() % 1000), static_cast<float>(random() % static_cast<unsigned>(figure->bounds.height)), 900, 700};
+      const Rect view{static_cast<float>(random() % 1000),
+                      static_cast<float>(random() % static_cast<unsigned>(figure->bounds.height)), 900, 700};
       std::vector<std::uint32_t> found, wanted;
       index.boxesIn(view, found);
       for (std::uint32_t box = 0; box < figure->boxes.size(); ++box)
@@ -100,12 +114,14 @@ class TestFigure : public QObject {
   }
   void missingStepsKeepTheirPlace() {
     std::vector<float> top;
-    const Figure figure = layoutTrees({randomRound(1, 5), nullptr, randomRound(2, 5)}, {1, 2, 3}, label, &top);
+    const Figure figure =
+        layoutTrees({randomRound(1, 5), nullptr, randomRound(2, 5)}, {1, 2, 3}, label, &top);
     QCOMPARE(top.size(), std::size_t{3});
     QVERIFY(top[0] < top[1] && top[1] < top[2]);
   }
   void writersGiveTheSameBytes() {
-    const Figure figure = layoutTree(*randomRound(9, 30), 7, [](TokenId token) { return token % 3 ? label(token) + "<&>" : "日本 ü·⏎"; });
+    const Figure figure = layoutTree(
+        *randomRound(9, 30), 7, [](TokenId token) { return token % 3 ? label(token) + "<&>" : "日本 ü·⏎"; });
     for (const bool dark : {false, true}) {
       FigureOptions options;
       options.dark = dark;
@@ -121,7 +137,8 @@ class TestFigure : public QObject {
     QXmlStreamReader xml(QByteArray::fromStdString(*svg));
     QString title;
     while (!xml.atEnd())
-      if (xml.readNext() == QXmlStreamReader::StartElement && xml.name() == u"title") title = xml.readElementText();
+      if (xml.readNext() == QXmlStreamReader::StartElement && xml.name() == u"title")
+        title = xml.readElementText();
     QVERIFY2(!xml.hasError(), qPrintable(xml.errorString()));
     QCOMPARE(title, QString("Draft tree of step 9"));
     QVERIFY(!(svg->find("font-family") != std::string::npos));
@@ -143,10 +160,13 @@ class TestFigure : public QObject {
   }
   void latticesShowEveryCell() {
     auto step = std::make_shared<StepRecord>();
-    for (int i = 0; i < 6; ++i) step->events.push_back(CellFact{10 + i, i / 3, i, 0.1 * i, 1, i == 2 ? CellState::committed : CellState::masked});
+    for (int i = 0; i < 6; ++i)
+      step->events.push_back(
+          CellFact{10 + i, i / 3, i, 0.1 * i, 1, i == 2 ? CellState::committed : CellState::masked});
     const Figure figure = layoutLattice({step}, label, LatticeColour::confidence);
     int cells = 0, committed = 0;
-    for (const FigureBox& box : figure.boxes) cells += box.id.kind == MarkId::Kind::cell, committed += box.tone == Tone::committed;
+    for (const FigureBox& box : figure.boxes)
+      cells += box.id.kind == MarkId::Kind::cell, committed += box.tone == Tone::committed;
     QCOMPARE(cells, 6);
     QCOMPARE(committed, 1);
     QCOMPARE(figure.lines.size(), std::size_t{1});  // the border between the blocks

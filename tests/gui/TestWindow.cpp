@@ -1,4 +1,5 @@
-// The real window with a real session behind it: stepping, rewinding, forking, linked views, errors, and the executable's pictures.
+// The real window with a real session behind it: stepping, rewinding, forking, linked views, errors, and the
+// executable's pictures.
 #include <QApplication>
 #include <QComboBox>
 #include <QImage>
@@ -112,9 +113,11 @@ class TestWindow : public QObject {
     trigger(*w, "edit.undo");
     QCOMPARE(w->selection().selected(), mark);
     // Zooming about the centre keeps the centre.
-    const Point before = canvas->view().toFigure({static_cast<float>(canvas->width()) / 2, static_cast<float>(canvas->height()) / 2});
+    const Point before = canvas->view().toFigure(
+        {static_cast<float>(canvas->width()) / 2, static_cast<float>(canvas->height()) / 2});
     canvas->zoomBy(1.7f);
-    const Point after = canvas->view().toFigure({static_cast<float>(canvas->width()) / 2, static_cast<float>(canvas->height()) / 2});
+    const Point after = canvas->view().toFigure(
+        {static_cast<float>(canvas->width()) / 2, static_cast<float>(canvas->height()) / 2});
     QVERIFY(std::abs(before.x - after.x) < 0.1f && std::abs(before.y - after.y) < 0.1f);
   }
 
@@ -163,7 +166,10 @@ class TestWindow : public QObject {
     // An unchanged fork writes the same; a forced token stands at its place.
     w->selection().select({MarkId::Kind::round, w->line().step(2)->run, 2, -1});
     trigger(*w, "run.fork");
-    waitFor(*w, [&] { return w->line().info() && w->line().info()->parent == first && w->line().info()->forkStep == 2 && w->settled(); });
+    waitFor(*w, [&] {
+      return w->line().info() && w->line().info()->parent == first && w->line().info()->forkStep == 2 &&
+             w->settled();
+    });
     w->step(4);
     waitFor(*w, [&] { return w->line().count() == 6 && w->settled(); });
     for (std::size_t i = 0; i < text.size(); ++i) QCOMPARE(w->line().text()[i].token, text[i].token);
@@ -171,7 +177,10 @@ class TestWindow : public QObject {
     const TokenId other = text[place].token == 0 ? 1 : 0;
     w->selection().select({MarkId::Kind::round, w->line().step(3)->run, 3, -1});
     Q_EMIT w->findChild<Inspector*>("inspector")->forceWanted(other);
-    waitFor(*w, [&] { return w->line().info() && w->line().info()->forced.has_value() && w->line().count() == 4 && w->settled(); });
+    waitFor(*w, [&] {
+      return w->line().info() && w->line().info()->forced.has_value() && w->line().count() == 4 &&
+             w->settled();
+    });
     QCOMPARE(w->line().text()[place].token, other);
     QCOMPARE(w->line().text()[place].provenance, Provenance::forced);
   }
@@ -318,7 +327,9 @@ class TestWindow : public QObject {
   void thePictureOfTheWindowIsWhatOneSees() {
     const QString picture = folder_.filePath("w.png");
     QProcess app;
-    app.start(DECOSCOPE_APP, {"--capture", picture, "--size", "1200x800", "--model", "table:" + table_, "--method", "token-recycling", "--set", "temperature=1", "--prompt", "abcab", "--raw", "--steps", "5"});
+    app.start(DECOSCOPE_APP,
+              {"--capture", picture, "--size", "1200x800", "--model", "table:" + table_, "--method",
+               "token-recycling", "--set", "temperature=1", "--prompt", "abcab", "--raw", "--steps", "5"});
     QVERIFY(app.waitForFinished(60'000));
     QVERIFY2(app.exitCode() == 0, app.readAllStandardError().constData());
     const QImage image(picture);

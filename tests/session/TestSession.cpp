@@ -1,8 +1,8 @@
 // Runs, forks and audits over a session file.
+#include <sqlite3.h>
 #include <QTemporaryDir>
 #include <QTest>
 #include <fstream>
-#include <sqlite3.h>
 
 #include "core/session/Audit.h"
 #include "tests/decode/Tables.h"
@@ -19,10 +19,13 @@ class BrokenModel final : public Model {
   Capabilities capabilities() const override { return inner_->capabilities(); }
   int cached() const override { return inner_->cached(); }
   std::int64_t memoryBytes() const override { return inner_->memoryBytes(); }
-  Status retain(int prefix, std::span<const std::int32_t> slots) override { return inner_->retain(prefix, slots); }
+  Status retain(int prefix, std::span<const std::int32_t> slots) override {
+    return inner_->retain(prefix, slots);
+  }
   Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) override {
     auto output = inner_->forward(request, stop);
-    if (output && output->logits && --good_ < 0) output->logits = std::make_unique<NotNumbers>(output->logits->rows());
+    if (output && output->logits && --good_ < 0)
+      output->logits = std::make_unique<NotNumbers>(output->logits->rows());
     return output;
   }
 
@@ -49,20 +52,29 @@ bool sameEvents(const StepRecord& a, const StepRecord& b) {
     if (a.events[i].index() != b.events[i].index()) return false;
     if (const auto* v = std::get_if<VerdictFact>(&a.events[i])) {
       const auto& w = std::get<VerdictFact>(b.events[i]);
-      if (v->node != w.node || v->verdict != w.verdict || !same(v->p, w.p) || !same(v->q, w.q) || !same(v->u, w.u) || !same(v->threshold, w.threshold) || !same(v->pRaw, w.pRaw)) return false;
+      if (v->node != w.node || v->verdict != w.verdict || !same(v->p, w.p) || !same(v->q, w.q) ||
+          !same(v->u, w.u) || !same(v->threshold, w.threshold) || !same(v->pRaw, w.pRaw))
+        return false;
     }
     if (const auto* v = std::get_if<DrawFact>(&a.events[i])) {
       const auto& w = std::get<DrawFact>(b.events[i]);
-      if (v->token != w.token || !same(v->u, w.u) || !same(v->low, w.low) || !same(v->high, w.high) || !same(v->probability, w.probability)) return false;
+      if (v->token != w.token || !same(v->u, w.u) || !same(v->low, w.low) || !same(v->high, w.high) ||
+          !same(v->probability, w.probability))
+        return false;
     }
     if (const auto* v = std::get_if<DistributionFact>(&a.events[i])) {
       const auto& w = std::get<DistributionFact>(b.events[i]);
-      if (v->tokens != w.tokens || v->probabilities != w.probabilities || !same(v->entropy, w.entropy)) return false;
+      if (v->tokens != w.tokens || v->probabilities != w.probabilities || !same(v->entropy, w.entropy))
+        return false;
     }
     if (const auto* v = std::get_if<CommitFact>(&a.events[i]))
-      if (v->token != std::get<CommitFact>(b.events[i]).token || v->position != std::get<CommitFact>(b.events[i]).position) return false;
+      if (v->token != std::get<CommitFact>(b.events[i]).token ||
+          v->position != std::get<CommitFact>(b.events[i]).position)
+        return false;
     if (const auto* v = std::get_if<ProposeFact>(&a.events[i]))
-      if (v->token != std::get<ProposeFact>(b.events[i]).token || v->parent != std::get<ProposeFact>(b.events[i]).parent) return false;
+      if (v->token != std::get<ProposeFact>(b.events[i]).token ||
+          v->parent != std::get<ProposeFact>(b.events[i]).parent)
+        return false;
   }
   return true;
 }
@@ -93,7 +105,8 @@ class TestSession : public QObject {
   void forkWithNothingChangedRepeatsEverything_data() {
     QTest::addColumn<QString>("method");
     for (const MethodInfo* method : MethodRegistry::instance().methods())
-      if (method->family != "diffusion" && method->name != "self-draft") QTest::newRow(method->name.c_str()) << QString::fromStdString(method->name);
+      if (method->family != "diffusion" && method->name != "self-draft")
+        QTest::newRow(method->name.c_str()) << QString::fromStdString(method->name);
   }
   void forkWithNothingChangedRepeatsEverything() {
     QFETCH(QString, method);
@@ -119,7 +132,8 @@ class TestSession : public QObject {
       QVERIFY(test::finishRun(engine).has_value());
       QCOMPARE(recording->source->extent(*fork).second, end);
       for (StepIndex step = at; step < end; ++step)
-        QVERIFY2(sameEvents(**recording->source->step(first, step), **recording->source->step(*fork, step)), qPrintable(QString("step %1 of the fork at %2").arg(step).arg(at)));
+        QVERIFY2(sameEvents(**recording->source->step(first, step), **recording->source->step(*fork, step)),
+                 qPrintable(QString("step %1 of the fork at %2").arg(step).arg(at)));
     }
     for (const RunInfo& run : recording->source->runs()) {
       const auto report = auditRun(*recording->source, run.id);
@@ -176,7 +190,8 @@ class TestSession : public QObject {
     }
     QVERIFY(at >= 2);
     RunRequest request = requestFor("sampling");
-    request.stopStrings = {std::string{static_cast<char>('a' + plain[at]), static_cast<char>('a' + plain[at + 1])}};
+    request.stopStrings = {
+        std::string{static_cast<char>('a' + plain[at]), static_cast<char>('a' + plain[at + 1])}};
     const RunId run = *engine.startRun(request);
     QVERIFY(test::finishRun(engine).has_value());
     QCOMPARE(engine.current().stopReason, std::string("stop_string"));
@@ -228,8 +243,11 @@ class TestSession : public QObject {
       run = *engine.startRun(requestFor("chain"));
       QVERIFY(test::finishRun(engine).has_value());
     }
-    for (const char* edit : {"UPDATE verdict SET verdict='rejected' WHERE rowid=(SELECT min(rowid) FROM verdict WHERE verdict='accepted')", "UPDATE verdict SET p=p*0.5 WHERE rowid=1",
-                             "UPDATE draw SET u=u+0.001 WHERE rowid=1", "UPDATE committed SET token=(token+1)%4 WHERE rowid=2"}) {
+    for (const char* edit :
+         {"UPDATE verdict SET verdict='rejected' WHERE rowid=(SELECT min(rowid) FROM verdict WHERE "
+          "verdict='accepted')",
+          "UPDATE verdict SET p=p*0.5 WHERE rowid=1", "UPDATE draw SET u=u+0.001 WHERE rowid=1",
+          "UPDATE committed SET token=(token+1)%4 WHERE rowid=2"}) {
       const std::string copy = file + ".copy";
       std::remove(copy.c_str());
       std::ifstream source(file, std::ios::binary);
@@ -281,7 +299,8 @@ class TestSession : public QObject {
   void brokenLogitsFailTheRunButKeepIt() {
     Engine engine(recordInMemory());
     auto parts = makeTableModel(*parseTable(test::kTarget, "t"), "table:t", "t");
-    engine.adoptModel("target", "broken", {std::make_unique<BrokenModel>(std::move(parts.model), 3), std::move(parts.tokenizer)});
+    engine.adoptModel("target", "broken",
+                      {std::make_unique<BrokenModel>(std::move(parts.model), 3), std::move(parts.tokenizer)});
     const RunId run = *engine.startRun(requestFor("sampling"));
     Status status;
     while (status && !engine.ended()) {
@@ -291,7 +310,8 @@ class TestSession : public QObject {
     QVERIFY(!status);
     QCOMPARE(status.error().code, ErrorCode::failed);
     QCOMPARE(engine.recording().source->run(run)->state, RunState::failed);
-    QCOMPARE(engine.recording().source->extent(run).second, StepIndex{4});  // three good steps and the failed one
+    QCOMPARE(engine.recording().source->extent(run).second,
+             StepIndex{4});  // three good steps and the failed one
     QVERIFY((*engine.recording().source->step(run, 3))->failed);
     QCOMPARE(test::generated(engine).size(), std::size_t{3});
   }

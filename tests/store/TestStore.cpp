@@ -1,3 +1,6 @@
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <QDir>
 #include <QTemporaryDir>
 #include <QTest>
@@ -6,9 +9,6 @@
 #include <cstring>
 #include <fstream>
 #include <random>
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "core/store/SessionStore.h"
 
@@ -18,7 +18,9 @@ namespace {
 
 class Letters final : public TokenNames {
  public:
-  std::string bytesOf(TokenId token) const override { return token == 7 ? std::string("\xFF") : std::string(1, static_cast<char>('a' + token % 26)); }
+  std::string bytesOf(TokenId token) const override {
+    return token == 7 ? std::string("\xFF") : std::string(1, static_cast<char>('a' + token % 26));
+  }
 };
 
 RunInfo runInfo() {
@@ -51,14 +53,24 @@ StepRecord everyFact(RunId run, StepIndex index) {
   step.verifyMilliseconds = 1.0 / 3;
   step.otherMilliseconds = 1e-300;
   step.startedAt = 1;
-  step.events = {ForwardFact{"target", ForwardPhase::verify, 5, 6, -1, 0.1 + 0.2}, ProposeFact{0, kRootNode, 4, kUnknown, 0, 1, "lookup"},
-                 DistributionFact{DistributionKind::residual, 0, -1, 1, {5, 7}, {0.75f, 0.1f}, 0.5, 0.15}, VerdictFact{0, VerdictKind::notReachedSibling, VerificationRule::r2, 0.1, kUnknown, 1 - 1e-16, 0.3, 0.4, -1, 2},
-                 DrawFact{0, DrawPurpose::residual, 5, 0.3, 0.25, 0.5, 0.25, 1}, RollbackFact{"drafter", 3}, CellFact{9, 1, 4, -0.25, 1.5, CellState::remasked}, SwitchFact{"draft size", "80", "0", "cost"},
-                 ScoreFact{2, "coverage", 0.125}, NoteFact{"warning", "ü \x01"}, CommitFact{3 + index, 5, Provenance::bonus, 0}};
+  step.events = {ForwardFact{"target", ForwardPhase::verify, 5, 6, -1, 0.1 + 0.2},
+                 ProposeFact{0, kRootNode, 4, kUnknown, 0, 1, "lookup"},
+                 DistributionFact{DistributionKind::residual, 0, -1, 1, {5, 7}, {0.75f, 0.1f}, 0.5, 0.15},
+                 VerdictFact{0, VerdictKind::notReachedSibling, VerificationRule::r2, 0.1, kUnknown,
+                             1 - 1e-16, 0.3, 0.4, -1, 2},
+                 DrawFact{0, DrawPurpose::residual, 5, 0.3, 0.25, 0.5, 0.25, 1},
+                 RollbackFact{"drafter", 3},
+                 CellFact{9, 1, 4, -0.25, 1.5, CellState::remasked},
+                 SwitchFact{"draft size", "80", "0", "cost"},
+                 ScoreFact{2, "coverage", 0.125},
+                 NoteFact{"warning", "ü \x01"},
+                 CommitFact{3 + index, 5, Provenance::bonus, 0}};
   return step;
 }
 
-bool same(double a, double b) { return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b)); }
+bool same(double a, double b) {
+  return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b));
+}
 
 }  // namespace
 
@@ -90,25 +102,32 @@ class TestStore : public QObject {
     QCOMPARE(info.models.front().fingerprint, std::string("sha256:0"));
     const StepRecord original = everyFact(run, 0);
     const StepPointer step = *(*store)->step(run, 0);
-    QVERIFY(same(step->verifyMilliseconds, original.verifyMilliseconds) && same(step->otherMilliseconds, original.otherMilliseconds));
+    QVERIFY(same(step->verifyMilliseconds, original.verifyMilliseconds) &&
+            same(step->otherMilliseconds, original.otherMilliseconds));
     QCOMPARE(step->events.size(), original.events.size());
-    for (std::size_t i = 0; i < original.events.size(); ++i) QCOMPARE(step->events[i].index(), original.events[i].index());
+    for (std::size_t i = 0; i < original.events.size(); ++i)
+      QCOMPARE(step->events[i].index(), original.events[i].index());
     const auto& verdict = std::get<VerdictFact>(step->events[3]);
-    QVERIFY(verdict.verdict == VerdictKind::notReachedSibling && verdict.rule == VerificationRule::r2 && same(verdict.u, 1 - 1e-16) && std::isnan(verdict.q) && verdict.stage == 2);
+    QVERIFY(verdict.verdict == VerdictKind::notReachedSibling && verdict.rule == VerificationRule::r2 &&
+            same(verdict.u, 1 - 1e-16) && std::isnan(verdict.q) && verdict.stage == 2);
     const auto& distribution = std::get<DistributionFact>(step->events[2]);
-    QVERIFY(distribution.tokens == (std::vector<TokenId>{5, 7}) && distribution.probabilities == (std::vector<float>{0.75f, 0.1f}) && distribution.stage == 1);
+    QVERIFY(distribution.tokens == (std::vector<TokenId>{5, 7}) &&
+            distribution.probabilities == (std::vector<float>{0.75f, 0.1f}) && distribution.stage == 1);
     QCOMPARE(std::get<NoteFact>(step->events[9]).text, std::string("ü \x01"));
     QVERIFY(std::isnan(std::get<ProposeFact>(step->events[1]).q));
     QCOMPARE((*store)->tokens(run)->bytesOf(7), std::string("\xFF"));
     QCOMPARE(*(*store)->getBlob("state"), std::string("a\0b", 3));
-    QCOMPARE(*(*store)->query("SELECT verdict, rule, q FROM verdict"), std::string(R"([{"q":null,"rule":"R2","verdict":"not_reached_sibling"}])"));
+    QCOMPARE(*(*store)->query("SELECT verdict, rule, q FROM verdict"),
+             std::string(R"([{"q":null,"rule":"R2","verdict":"not_reached_sibling"}])"));
   }
   void queriesCannotWrite() {
     const std::string file = path("query.decoscope");
     const auto store = SessionStore::open(file, OpenMode::create);
     QVERIFY((*store)->beginRun(runInfo(), std::make_shared<Letters>()).has_value());
     QVERIFY((*store)->flush().has_value());
-    for (const char* sql : {"DELETE FROM run", "UPDATE run SET name='x'", "ATTACH 'other' AS o", "PRAGMA user_version=9", "CREATE TABLE t(a)", "DROP TABLE run", "VACUUM", "SELECT 1; DELETE FROM run", "", "SELECT nothing"})
+    for (const char* sql :
+         {"DELETE FROM run", "UPDATE run SET name='x'", "ATTACH 'other' AS o", "PRAGMA user_version=9",
+          "CREATE TABLE t(a)", "DROP TABLE run", "VACUUM", "SELECT 1; DELETE FROM run", "", "SELECT nothing"})
       QVERIFY2(!(*store)->query(sql), sql);
     QCOMPARE(*(*store)->query("SELECT count(*) AS n FROM run"), std::string(R"([{"n":1}])"));
   }
@@ -124,9 +143,11 @@ class TestStore : public QObject {
   }
   void otherFilesAreRefused() {
     const std::string text = path("text.decoscope");
-    std::ofstream(text) << "this is no database at all, only some text that is long enough to be read as a header";
+    std::ofstream(text)
+        << "this is no database at all, only some text that is long enough to be read as a header";
     QCOMPARE(SessionStore::open(text, OpenMode::readWrite).error().code, ErrorCode::badInput);
-    QCOMPARE(SessionStore::open(path("absent.decoscope"), OpenMode::readOnly).error().code, ErrorCode::badInput);
+    QCOMPARE(SessionStore::open(path("absent.decoscope"), OpenMode::readOnly).error().code,
+             ErrorCode::badInput);
     const std::string newer = path("newer.decoscope");
     { QVERIFY(SessionStore::open(newer, OpenMode::create).has_value()); }
     std::fstream file(newer, std::ios::in | std::ios::out | std::ios::binary);
@@ -153,13 +174,16 @@ class TestStore : public QObject {
       std::signal(SIGXFSZ, SIG_IGN);
       auto store = SessionStore::open(file, OpenMode::create);
       const RunId run = *(*store)->beginRun(runInfo(), std::make_shared<Letters>());
-      if (!(*store)->append(std::make_shared<StepRecord>(everyFact(run, 0))) || !(*store)->flush()) ::_exit(1);
+      if (!(*store)->append(std::make_shared<StepRecord>(everyFact(run, 0))) || !(*store)->flush())
+        ::_exit(1);
       const rlimit limit{512 * 1024, 512 * 1024};
       ::setrlimit(RLIMIT_FSIZE, &limit);
       Status status;
       StepIndex step = 1;
-      while (status && step < 100'000) status = (*store)->append(std::make_shared<StepRecord>(everyFact(run, step))), ++step;
-      const bool told = !status && status.error().code == ErrorCode::failed && !(*store)->health() && !(*store)->flush();
+      while (status && step < 100'000)
+        status = (*store)->append(std::make_shared<StepRecord>(everyFact(run, step))), ++step;
+      const bool told =
+          !status && status.error().code == ErrorCode::failed && !(*store)->health() && !(*store)->flush();
       store->reset();
       ::_exit(told ? 0 : 2);
     }
@@ -170,9 +194,11 @@ class TestStore : public QObject {
     QVERIFY(store.has_value());
     const auto [first, end] = (*store)->extent(RunId{1});
     QVERIFY(end >= 1);
-    for (StepIndex step = first; step < end; ++step) QCOMPARE((*(*store)->step(RunId{1}, step))->events.size(), std::size_t{11});
+    for (StepIndex step = first; step < end; ++step)
+      QCOMPARE((*(*store)->step(RunId{1}, step))->events.size(), std::size_t{11});
   }
-  // kill -9 at 50 random moments: what was reported durable is there, at most what was not is missing, and the file opens.
+  // kill -9 at 50 random moments: what was reported durable is there, at most what was not is missing, and
+  // the file opens.
   void killedWritersLoseNothingDurable() {
     std::mt19937 random(3);
     for (int round = 0; round < 50; ++round) {

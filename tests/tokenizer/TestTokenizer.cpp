@@ -23,7 +23,9 @@ std::string content(const std::string& path) {
   return out.str();
 }
 
-bool hasFixtures() { return QDir(QString::fromStdString(kFixtures)).exists(); }
+bool hasFixtures() {
+  return QDir(QString::fromStdString(kFixtures)).exists();
+}
 
 }  // namespace
 
@@ -35,9 +37,11 @@ class TestTokenizer : public QObject {
     QTest::addColumn<QString>("cases");
     const QString root = QString::fromStdString(kFixtures) + "/tokenizers/";
     for (const char* name : {"gpt-2", "llama-bpe", "qwen2"})
-      QTest::newRow(name) << root + "gguf-vocab/ggml-vocab-" + name + ".gguf" << root + "gguf-vocab/ggml-vocab-" + name + ".gguf";
+      QTest::newRow(name) << root + "gguf-vocab/ggml-vocab-" + name + ".gguf"
+                          << root + "gguf-vocab/ggml-vocab-" + name + ".gguf";
     QTest::newRow("gpt2 tokenizer.json") << root + "gpt2" << root + "gguf-vocab/ggml-vocab-gpt-2.gguf";
-    QTest::newRow("llama3 tokenizer.json") << root + "llama3" << root + "gguf-vocab/ggml-vocab-llama-bpe.gguf";
+    QTest::newRow("llama3 tokenizer.json")
+        << root + "llama3" << root + "gguf-vocab/ggml-vocab-llama-bpe.gguf";
     QTest::newRow("qwen3 tokenizer.json") << root + "qwen3" << root + "gguf-vocab/ggml-vocab-qwen2.gguf";
   }
   void matchesReferenceIds() {
@@ -116,7 +120,10 @@ class TestTokenizer : public QObject {
     QCOMPARE(chats, 3);
   }
   void aSmallFileCannotAskForMuchMemory() {
-    for (const char* text : {R"({"model":{"type":"BPE","vocab":{"a":900000},"merges":[]}})", R"({"model":{"type":"BPE","vocab":{"a":0},"merges":[]},"added_tokens":[{"id":900000,"content":"<x>"}]})"}) {
+    for (
+        const char* text :
+        {R"({"model":{"type":"BPE","vocab":{"a":900000},"merges":[]}})",
+         R"({"model":{"type":"BPE","vocab":{"a":0},"merges":[]},"added_tokens":[{"id":900000,"content":"<x>"}]})"}) {
       QTemporaryDir folder;
       std::ofstream(folder.filePath("tokenizer.json").toStdString()) << text;
       const auto result = loadTokenizer(folder.path().toStdString());
@@ -140,8 +147,10 @@ class TestTokenizer : public QObject {
     data.splitPatterns = {"(a+)+$"};
     const auto slow = makeBytePairTokenizer(data);
     const auto result = (*slow)->encode(std::string(5000, 'a') + "b", {});
-    if (!result) QVERIFY(result.error().message.find("split pattern") != std::string::npos);
-    else QCOMPARE(result->size(), std::size_t{5000});
+    if (!result)
+      QVERIFY(result.error().message.find("split pattern") != std::string::npos);
+    else
+      QCOMPARE(result->size(), std::size_t{5000});
   }
   void tokenTypesMustMatchTheTokens() {
     // A GGUF whose type array is shorter than its vocabulary.
@@ -175,7 +184,8 @@ class TestTokenizer : public QObject {
     std::ofstream(path, std::ios::binary) << f;
     const auto tokenizer = loadModelTokenizer(path);
     QVERIFY(!tokenizer);
-    QVERIFY2(tokenizer.error().message.find("token types") != std::string::npos, tokenizer.error().text().c_str());
+    QVERIFY2(tokenizer.error().message.find("token types") != std::string::npos,
+             tokenizer.error().text().c_str());
   }
   void missingTokenizerIsNamed() {
     QTemporaryDir folder;

@@ -19,7 +19,9 @@ using namespace decoscope;
 namespace {
 
 const std::string kFixtures = DECOSCOPE_FIXTURES;
-bool hasFixtures() { return QDir(QString::fromStdString(kFixtures)).exists(); }
+bool hasFixtures() {
+  return QDir(QString::fromStdString(kFixtures)).exists();
+}
 
 std::vector<float> values(const WeightFile& file, const std::string& name) {
   const WeightTensor* tensor = file.find(name);
@@ -38,7 +40,8 @@ double deviation(const std::vector<float>& v) {
 double largestDifference(const std::vector<float>& a, std::span<const float> b) {
   if (a.size() != b.size()) return INFINITY;
   double largest = 0;
-  for (std::size_t i = 0; i < a.size(); ++i) largest = std::max(largest, std::abs(static_cast<double>(a[i]) - b[i]));
+  for (std::size_t i = 0; i < a.size(); ++i)
+    largest = std::max(largest, std::abs(static_cast<double>(a[i]) - b[i]));
   return largest;
 }
 
@@ -97,8 +100,10 @@ class TestTransformer : public QObject {
   void conforms_data() {
     QTest::addColumn<QString>("folder");
     QTest::addColumn<QString>("device");
-    for (const char* folder : {"llama-gqa-untied", "llama-bias-headdim", "llama3-rope-scaled", "qwen2-bias", "qwen3-qknorm", "smollm3-nope", "mistral-sliding"})
-      for (const char* device : {"cpu", "cpu-reference"}) QTest::addRow("%s %s", folder, device) << folder << device;
+    for (const char* folder : {"llama-gqa-untied", "llama-bias-headdim", "llama3-rope-scaled", "qwen2-bias",
+                               "qwen3-qknorm", "smollm3-nope", "mistral-sliding"})
+      for (const char* device : {"cpu", "cpu-reference"})
+        QTest::addRow("%s %s", folder, device) << folder << device;
   }
   void conforms() {
     if (!hasFixtures()) QSKIP("the reference data is not there");
@@ -111,7 +116,8 @@ class TestTransformer : public QObject {
     QVERIFY(reference.has_value());
     ForwardRequest request;
     request.tokens = tokensOf(**reference, "input_ids");
-    for (std::size_t i = 0; i < request.tokens.size(); ++i) request.logitRows.push_back(static_cast<std::int32_t>(i));
+    for (std::size_t i = 0; i < request.tokens.size(); ++i)
+      request.logitRows.push_back(static_cast<std::int32_t>(i));
     const int layers = loaded->model->info().layers;
     for (int layer = 0; layer <= layers; ++layer) request.taps.push_back({TapSite::residual, layer});
     for (int layer = 0; layer < layers; ++layer) request.taps.push_back({TapSite::attentionWeights, layer});
@@ -121,8 +127,11 @@ class TestTransformer : public QObject {
     QVERIFY(largestDifference(logits, allRows(*output)) <= 1e-3 * deviation(logits));
     for (const TapValue& tap : output->taps) {
       const bool residual = tap.tap.site == TapSite::residual;
-      const auto wanted = values(**reference, (residual ? "hidden_states." : "attentions.") + std::to_string(tap.tap.layer));
-      QVERIFY2(largestDifference(wanted, tap.values) <= 1e-3 * std::max(deviation(wanted), 1e-3), qPrintable(QString("%1 of layer %2").arg(residual ? "residual" : "attention").arg(tap.tap.layer)));
+      const auto wanted =
+          values(**reference, (residual ? "hidden_states." : "attentions.") + std::to_string(tap.tap.layer));
+      QVERIFY2(
+          largestDifference(wanted, tap.values) <= 1e-3 * std::max(deviation(wanted), 1e-3),
+          qPrintable(QString("%1 of layer %2").arg(residual ? "residual" : "attention").arg(tap.tap.layer)));
     }
     std::ifstream file(path + "/reference.json");
     const auto greedyPath = nlohmann::json::parse(file)["greedy"];
@@ -151,7 +160,8 @@ class TestTransformer : public QObject {
     ForwardRequest request;
     request.tokens = tokensOf(**reference, "canvas");
     request.visibility = Visibility::full;
-    for (std::size_t i = 0; i < request.tokens.size(); ++i) request.logitRows.push_back(static_cast<std::int32_t>(i));
+    for (std::size_t i = 0; i < request.tokens.size(); ++i)
+      request.logitRows.push_back(static_cast<std::int32_t>(i));
     const auto output = loaded->model->forward(request, StopToken());
     QVERIFY2(output.has_value(), output ? "" : output.error().text().c_str());
     QCOMPARE(loaded->model->cached(), 0);
@@ -185,7 +195,8 @@ class TestTransformer : public QObject {
         const auto length = std::min(wanted.size(), static_cast<std::size_t>((*model)->info().contextLength));
         const auto more = greedy(**model, ids, static_cast<int>(length) - 1);
         ids.insert(ids.end(), more.begin(), more.end());
-        QCOMPARE(ids, std::vector<TokenId>(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(length)));
+        QCOMPARE(ids,
+                 std::vector<TokenId>(wanted.begin(), wanted.begin() + static_cast<std::ptrdiff_t>(length)));
       }
   }
   // However many tokens a forward holds, each row is the same to the last bit.
@@ -193,7 +204,8 @@ class TestTransformer : public QObject {
     QTest::addColumn<QString>("name");
     QTest::addColumn<QString>("dtype");
     for (const char* dtype : {"f32", "bf16"})
-      for (const char* name : {"/hf/llama-gqa-untied", "/hf/llama-bias-headdim", "/hf/llama3-rope-scaled", "/hf/qwen3-qknorm", "/hf/mistral-sliding", "SmolLM2-135M-Instruct"})
+      for (const char* name : {"/hf/llama-gqa-untied", "/hf/llama-bias-headdim", "/hf/llama3-rope-scaled",
+                               "/hf/qwen3-qknorm", "/hf/mistral-sliding", "SmolLM2-135M-Instruct"})
         QTest::addRow("%s %s", name, dtype) << name << dtype;
   }
   void anyNumberOfTokensGivesTheSameBits() {
@@ -201,7 +213,8 @@ class TestTransformer : public QObject {
     QFETCH(QString, name);
     QFETCH(QString, dtype);
     const bool tiny = name.startsWith('/');
-    auto loaded = loadModel(tiny ? kFixtures + name.toStdString() : name.toStdString(), withType(dtype.toStdString()), StopToken());
+    auto loaded = loadModel(tiny ? kFixtures + name.toStdString() : name.toStdString(),
+                            withType(dtype.toStdString()), StopToken());
     if (!tiny && !loaded) QSKIP("SmolLM2 is not in the model cache");
     QVERIFY2(loaded.has_value(), loaded ? "" : loaded.error().text().c_str());
     Model& model = *loaded->model;
@@ -225,12 +238,14 @@ class TestTransformer : public QObject {
     };
     const auto single = inPieces(1);
     QCOMPARE(single.size(), static_cast<std::size_t>(kCount));
-    for (const int size : {2, 3, 7, 16, kCount}) QVERIFY2(inPieces(size) == single, qPrintable(QString("pieces of %1").arg(size)));
+    for (const int size : {2, 3, 7, 16, kCount})
+      QVERIFY2(inPieces(size) == single, qPrintable(QString("pieces of %1").arg(size)));
   }
   void treesEqualChainsToTheLastBit_data() {
     QTest::addColumn<QString>("folder");
     // The window of the second one is shorter than the text.
-    for (const char* folder : {"llama-gqa-untied", "mistral-sliding", "qwen3-qknorm", "smollm3-nope"}) QTest::newRow(folder) << folder;
+    for (const char* folder : {"llama-gqa-untied", "mistral-sliding", "qwen3-qknorm", "smollm3-nope"})
+      QTest::newRow(folder) << folder;
   }
   void treesEqualChainsToTheLastBit() {
     if (!hasFixtures()) QSKIP("the reference data is not there");
@@ -260,7 +275,8 @@ class TestTransformer : public QObject {
       next.tokens = {77};
       next.logitRows = {0};
       const auto after = rowOf(*model.forward(next, StopToken()), 0);
-      const std::vector<std::vector<TokenId>> paths = {{10}, {10, 11}, {10, 12}, {10, 11, 13}, {10, 11, 14}, {10, 12, 15}};
+      const std::vector<std::vector<TokenId>> paths = {{10},         {10, 11},     {10, 12},
+                                                       {10, 11, 13}, {10, 11, 14}, {10, 12, 15}};
       for (std::size_t i = 0; i < paths.size(); ++i) {
         QVERIFY(model.retain(0, {}).has_value());
         std::vector<TokenId> text = prompt;
@@ -367,7 +383,9 @@ class TestTransformer : public QObject {
     QVERIFY(missing.text().find("model.layers.3.") != std::string::npos);
     const Error shape = errorWith("intermediate_size", 128);
     QCOMPARE(shape.code, ErrorCode::badInput);
-    QVERIFY2(shape.text().find("[112, 64]") != std::string::npos && shape.text().find("[128, 64]") != std::string::npos, shape.text().c_str());
+    QVERIFY2(shape.text().find("[112, 64]") != std::string::npos &&
+                 shape.text().find("[128, 64]") != std::string::npos,
+             shape.text().c_str());
     QVERIFY(errorWith("hidden_size", "wide").text().find("hidden_size") != std::string::npos);
     QCOMPARE(errorWith("num_attention_heads", 0).code, ErrorCode::badInput);
     QCOMPARE(errorWith("hidden_act", "gelu").code, ErrorCode::unsupported);
@@ -381,7 +399,8 @@ class TestTransformer : public QObject {
     QVERIFY(QFile::remove(folder.filePath("tokenizer.json")));
     const auto withoutTokenizer = loadModel(path, withType("f32"), StopToken());
     QVERIFY(!withoutTokenizer);
-    QVERIFY2(withoutTokenizer.error().text().find("tokenizer.json") != std::string::npos, withoutTokenizer.error().text().c_str());
+    QVERIFY2(withoutTokenizer.error().text().find("tokenizer.json") != std::string::npos,
+             withoutTokenizer.error().text().c_str());
   }
   void earlyExitIsTheLensOfThatLayer() {
     if (!hasFixtures()) QSKIP("the reference data is not there");
@@ -417,7 +436,8 @@ class TestTransformer : public QObject {
     const auto document = nlohmann::json::parse(file);
     const auto& wanted = document["low_confidence_greedy"][name.toStdString()];
     Engine engine(recordInMemory());
-    QVERIFY(engine.loadModel("target", kFixtures + "/hf/llada-layout", withType("f32"), StopToken()).has_value());
+    QVERIFY(
+        engine.loadModel("target", kFixtures + "/hf/llada-layout", withType("f32"), StopToken()).has_value());
     RunRequest request;
     request.method = "llada";
     request.promptTokens = document["prompt_ids"].get<std::vector<TokenId>>();
@@ -440,20 +460,24 @@ class TestTransformer : public QObject {
       const auto& reference = wanted["trajectory"][index++];
       QCOMPARE(positions, reference["positions"].get<std::vector<int>>());
       QCOMPARE(tokens, reference["tokens"].get<std::vector<TokenId>>());
-      for (std::size_t i = 0; i < confidence.size(); ++i) QVERIFY(std::abs(confidence[i] - reference["confidence"][i].get<double>()) < 1e-4);
+      for (std::size_t i = 0; i < confidence.size(); ++i)
+        QVERIFY(std::abs(confidence[i] - reference["confidence"][i].get<double>()) < 1e-4);
     }
     QCOMPARE(engine.text(), wanted["ids"].get<std::vector<TokenId>>());
     QCOMPARE(textOf(*engine.recording().source, run)->size(), wanted["ids"].size());
   }
   void aFullContextEndsTheRunCleanly_data() {
     QTest::addColumn<QString>("method");
-    for (const char* method : {"sampling", "token-recycling", "lookup", "self-draft"}) QTest::newRow(method) << method;
+    for (const char* method : {"sampling", "token-recycling", "lookup", "self-draft"})
+      QTest::newRow(method) << method;
   }
   void aFullContextEndsTheRunCleanly() {
     if (!hasFixtures()) QSKIP("the reference data is not there");
     QFETCH(QString, method);
     Engine engine(recordInMemory());
-    QVERIFY(engine.loadModel("target", kFixtures + "/hf/llama-gqa-untied", withType("f32", "cpu"), StopToken()).has_value());
+    QVERIFY(
+        engine.loadModel("target", kFixtures + "/hf/llama-gqa-untied", withType("f32", "cpu"), StopToken())
+            .has_value());
     const std::int64_t context = engine.model()->info().contextLength;
     QCOMPARE(context, std::int64_t{256});
     RunRequest request;
@@ -467,7 +491,8 @@ class TestTransformer : public QObject {
       QVERIFY2(step.has_value(), step ? "" : step.error().text().c_str());
     }
     QCOMPARE(engine.current().stopReason, std::string("context"));
-    QVERIFY(static_cast<std::int64_t>(engine.text().size()) >= context - 1 && static_cast<std::int64_t>(engine.text().size()) <= context + 1);
+    QVERIFY(static_cast<std::int64_t>(engine.text().size()) >= context - 1 &&
+            static_cast<std::int64_t>(engine.text().size()) <= context + 1);
     const auto report = auditRun(*engine.recording().source, run);
     QVERIFY(report.has_value() && report->failed.empty());
   }
@@ -475,7 +500,10 @@ class TestTransformer : public QObject {
     if (!hasFixtures()) QSKIP("the reference data is not there");
     const Recording recording = recordInMemory();
     RunId first;
-    const auto load = [](Engine& engine) { return engine.loadModel("target", kFixtures + "/hf/llama-gqa-untied", withType("f32", "cpu"), StopToken()); };
+    const auto load = [](Engine& engine) {
+      return engine.loadModel("target", kFixtures + "/hf/llama-gqa-untied", withType("f32", "cpu"),
+                              StopToken());
+    };
     {
       Engine engine(recording);
       QVERIFY(load(engine).has_value());
@@ -510,7 +538,8 @@ class TestTransformer : public QObject {
           if (const auto* verdict = std::get_if<VerdictFact>(&a->events[i])) {
             const auto& other = std::get<VerdictFact>(b->events[i]);
             QCOMPARE(verdict->verdict, other.verdict);
-            QVERIFY(std::memcmp(&verdict->p, &other.p, sizeof verdict->p) == 0 && std::memcmp(&verdict->u, &other.u, sizeof verdict->u) == 0);
+            QVERIFY(std::memcmp(&verdict->p, &other.p, sizeof verdict->p) == 0 &&
+                    std::memcmp(&verdict->u, &other.u, sizeof verdict->u) == 0);
           }
       }
     }
@@ -518,12 +547,17 @@ class TestTransformer : public QObject {
   void smolLmGolden() {
     if (!hasFixtures()) QSKIP("the reference data is not there");
     Engine engine(recordInMemory());
-    if (!engine.loadModel("target", "SmolLM2-135M-Instruct", withType("f32"), StopToken())) QSKIP("SmolLM2 is not in the model cache");
+    if (!engine.loadModel("target", "SmolLM2-135M-Instruct", withType("f32"), StopToken()))
+      QSKIP("SmolLM2 is not in the model cache");
     std::ifstream file(kFixtures + "/real/smollm2/golden.json");
     const auto golden = nlohmann::json::parse(file);
     for (const auto& test : golden["cases"])
       for (const auto& [method, set] : std::vector<std::pair<std::string, std::vector<std::string>>>{
-               {"sampling", {}}, {"token-recycling", {}}, {"token-recycling", {"adaptive=false", "tree_nodes=16"}}, {"lookup", {}}, {"chain", {"drafter=self", "gamma=2"}}}) {
+               {"sampling", {}},
+               {"token-recycling", {}},
+               {"token-recycling", {"adaptive=false", "tree_nodes=16"}},
+               {"lookup", {}},
+               {"chain", {"drafter=self", "gamma=2"}}}) {
         RunRequest request;
         request.method = method;
         request.assignments = set;
@@ -533,7 +567,8 @@ class TestTransformer : public QObject {
         request.recordLevel = "none";
         QVERIFY(engine.startRun(request).has_value());
         while (!engine.ended()) QVERIFY(engine.step(StopToken()).has_value());
-        const std::vector<TokenId> ids(engine.text().begin() + static_cast<std::ptrdiff_t>(engine.promptLength()), engine.text().end());
+        const std::vector<TokenId> ids(
+            engine.text().begin() + static_cast<std::ptrdiff_t>(engine.promptLength()), engine.text().end());
         QVERIFY2(ids == test["greedy_ids"].get<std::vector<TokenId>>(), method.c_str());
       }
   }
@@ -556,7 +591,9 @@ class TestTransformer : public QObject {
             double sum = 0;
             for (std::size_t k = 0; k < kInputs; ++k) {
               const float a = x[r * kInputs + k], b = weights[o * kInputs + k];
-              sum += half ? static_cast<double>(kernels::fromBfloat16(kernels::toBfloat16(a))) * kernels::fromBfloat16(kernels::toBfloat16(b)) : static_cast<double>(a) * b;
+              sum += half ? static_cast<double>(kernels::fromBfloat16(kernels::toBfloat16(a))) *
+                                kernels::fromBfloat16(kernels::toBfloat16(b))
+                          : static_cast<double>(a) * b;
             }
             QVERIFY(std::abs(sum - out[r * kOutputs + o]) < 1e-4);
           }
@@ -571,7 +608,9 @@ class TestTransformer : public QObject {
     std::vector<TokenId> best, order(row.size());
     kernels::largest(row.data(), row.size(), 32, best);
     for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<TokenId>(i);
-    std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) { return row[static_cast<std::size_t>(a)] > row[static_cast<std::size_t>(b)]; });
+    std::stable_sort(order.begin(), order.end(), [&](TokenId a, TokenId b) {
+      return row[static_cast<std::size_t>(a)] > row[static_cast<std::size_t>(b)];
+    });
     order.resize(32);
     QCOMPARE(best, order);
     row[500] = NAN;

@@ -46,7 +46,8 @@ std::string smallGguf() {
 }
 
 // Two tensors of four floats at these offsets.
-std::string twoTensors(const char* first, std::uint64_t firstOffset, const char* second, std::uint64_t secondOffset) {
+std::string twoTensors(const char* first, std::uint64_t firstOffset, const char* second,
+                       std::uint64_t secondOffset) {
   std::string f = "GGUF";
   put(f, 3, 4);
   put(f, 2, 8);
@@ -112,7 +113,8 @@ class TestWeights : public QObject {
   void sharedBytesAndNamesAreRefused() {
     QVERIFY(openWeights(write("two.gguf", twoTensors("a", 0, "b", 64))).has_value());
     QVERIFY(openWeights(write("two.gguf", twoTensors("a", 64, "b", 0))).has_value());
-    for (const auto& file : {twoTensors("a", 0, "b", 32), twoTensors("a", 0, "b", 0), twoTensors("a", 0, "a", 64)}) {
+    for (const auto& file :
+         {twoTensors("a", 0, "b", 32), twoTensors("a", 0, "b", 0), twoTensors("a", 0, "a", 64)}) {
       const auto opened = openWeights(write("two.gguf", file));
       QVERIFY(!opened);
       QCOMPARE(opened.error().code, ErrorCode::badInput);
@@ -151,18 +153,24 @@ class TestWeights : public QObject {
     const char* good = R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})";
     QTest::newRow("too little data") << good << 7;
     QTest::newRow("too much data") << good << 9;
-    QTest::newRow("overlap") << R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})" << 12;
+    QTest::newRow("overlap")
+        << R"({"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})"
+        << 12;
     QTest::newRow("hole") << R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}})" << 8;
     QTest::newRow("wrong size") << R"({"a":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})" << 8;
-    QTest::newRow("overflow") << R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})" << 8;
-    QTest::newRow("twice") << R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})" << 4;
+    QTest::newRow("overflow")
+        << R"({"a":{"dtype":"F32","shape":[4294967296,4294967296],"data_offsets":[0,8]}})" << 8;
+    QTest::newRow("twice")
+        << R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})"
+        << 4;
     QTest::newRow("not JSON") << "{" << 0;
     QTest::newRow("negative") << R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})" << 4;
   }
   void badSafetensorsAreRefused() {
     QFETCH(QString, header);
     QFETCH(int, bytes);
-    const auto file = openWeights(write("bad.safetensors", safetensors(header.toStdString(), static_cast<std::size_t>(bytes))));
+    const auto file = openWeights(
+        write("bad.safetensors", safetensors(header.toStdString(), static_cast<std::size_t>(bytes))));
     QVERIFY(!file);
     QCOMPARE(file.error().code, ErrorCode::badInput);
   }
@@ -174,7 +182,8 @@ class TestWeights : public QObject {
   void blocksDecodeToTheLastBit() {
     const QString quant = QStringLiteral(DECOSCOPE_FIXTURES "/quant/");
     if (!QDir(quant).exists()) QSKIP("the reference data is not there");
-    const auto file = openWeights((quant + "all-types.gguf").toStdString()), expected = openWeights((quant + "all-types-dequantised.safetensors").toStdString());
+    const auto file = openWeights((quant + "all-types.gguf").toStdString()),
+               expected = openWeights((quant + "all-types-dequantised.safetensors").toStdString());
     QVERIFY(file && expected);
     int compared = 0;
     for (const WeightTensor& tensor : (*file)->tensors()) {

@@ -8,8 +8,8 @@
 #include "widgets/models/EventModel.h"
 #include "widgets/models/OutlineModels.h"
 #include "widgets/models/RunTreeModel.h"
-#include "widgets/models/Why.h"
 #include "widgets/models/Selection.h"
+#include "widgets/models/Why.h"
 
 using namespace decoscope;
 
@@ -18,7 +18,8 @@ namespace {
 struct Live {
   Engine engine{recordInMemory()};
   RunId run;
-  explicit Live(const std::string& method, std::vector<std::string> assignments = {}, std::int64_t tokens = 40) {
+  explicit Live(const std::string& method, std::vector<std::string> assignments = {},
+                std::int64_t tokens = 40) {
     test::adopt(engine, "target", test::kTarget);
     test::adopt(engine, "drafter", test::kDrafter);
     RunRequest request;
@@ -47,7 +48,9 @@ class TestModels : public QObject {
     LatticeModel lattice(&line);
     RunTreeModel runs;
     using Tester = QAbstractItemModelTester;
-    Tester a(&events, Tester::FailureReportingMode::QtTest), b(&outline, Tester::FailureReportingMode::QtTest), c(&lattice, Tester::FailureReportingMode::QtTest), d(&runs, Tester::FailureReportingMode::QtTest);
+    Tester a(&events, Tester::FailureReportingMode::QtTest),
+        b(&outline, Tester::FailureReportingMode::QtTest), c(&lattice, Tester::FailureReportingMode::QtTest),
+        d(&runs, Tester::FailureReportingMode::QtTest);
     EventFilterModel filtered;
     filtered.setSourceModel(&events);
     Tester e(&filtered, Tester::FailureReportingMode::QtTest);
@@ -106,7 +109,9 @@ class TestModels : public QObject {
       QCOMPARE(line.positionOf(mark), token.position);
       QVERIFY(!whyOf(line, mark).empty());
     }
-    for (int i = 0; i < line.count(); ++i) QCOMPARE(line.rootOf(i), live.engine.text()[static_cast<std::size_t>(line.step(i)->committedBefore) - 1]);
+    for (int i = 0; i < line.count(); ++i)
+      QCOMPARE(line.rootOf(i),
+               live.engine.text()[static_cast<std::size_t>(line.step(i)->committedBefore) - 1]);
   }
 
   void theWhyCardSaysWhatWasRecorded() {
@@ -139,7 +144,8 @@ class TestModels : public QObject {
           double sum = 0;
           for (const DistributionRow& row : d.rows) sum += std::max(0.0, row.p - row.q);
           for (const DistributionRow& row : d.rows)
-            if (!std::isnan(row.residual)) QVERIFY(std::abs(row.residual - std::max(0.0, row.p - row.q) / sum) < 1e-5);
+            if (!std::isnan(row.residual))
+              QVERIFY(std::abs(row.residual - std::max(0.0, row.p - row.q) / sum) < 1e-5);
           QVERIFY(whyJson(line, mark).contains("\"target p(x)\""));
         }
     QVERIFY(rejected > 5);
@@ -203,7 +209,8 @@ class TestModels : public QObject {
     const RunId run = *trace->beginRun(info, nullptr);
     auto step = std::make_shared<StepRecord>();
     step->run = run;
-    step->events = {ProposeFact{0, 7, 3, 0.5, 0, 1, "x"}, ProposeFact{1, -9, 3, 0.5, 0, 1, "x"}, VerdictFact{55, VerdictKind::rejected}, CommitFact{2, 3, Provenance::plain, 99}};
+    step->events = {ProposeFact{0, 7, 3, 0.5, 0, 1, "x"}, ProposeFact{1, -9, 3, 0.5, 0, 1, "x"},
+                    VerdictFact{55, VerdictKind::rejected}, CommitFact{2, 3, Provenance::plain, 99}};
     QVERIFY(trace->append(step).has_value());
     Line line;
     TreeOutlineModel outline(&line);
@@ -222,7 +229,8 @@ class TestModels : public QObject {
   void selectionsCanBeUndone() {
     Selection selection;
     QSignalSpy changed(&selection, &Selection::changed);
-    const MarkId a{MarkId::Kind::node, {1}, 0, 0}, b{MarkId::Kind::node, {1}, 1, 0}, c{MarkId::Kind::node, {1}, 2, 0};
+    const MarkId a{MarkId::Kind::node, {1}, 0, 0}, b{MarkId::Kind::node, {1}, 1, 0},
+        c{MarkId::Kind::node, {1}, 2, 0};
     selection.select(a);
     selection.select(b);
     selection.back();

@@ -22,7 +22,8 @@ class FontGlyphs final : public GlyphSource {
     float x = 0;
     for (const char c : text) {
       const ImFontGlyph* glyph = font->FindGlyph(static_cast<unsigned char>(c));
-      out.push_back({x + glyph->X0 * scale, glyph->Y0 * scale, x + glyph->X1 * scale, glyph->Y1 * scale, glyph->U0, glyph->V0, glyph->U1, glyph->V1, false});
+      out.push_back({x + glyph->X0 * scale, glyph->Y0 * scale, x + glyph->X1 * scale, glyph->Y1 * scale,
+                     glyph->U0, glyph->V0, glyph->U1, glyph->V1, false});
       x += glyph->AdvanceX * scale;
     }
     return x;
@@ -44,7 +45,8 @@ float zoomToFit(const std::vector<std::shared_ptr<const FigureIndex>>& figures) 
   return std::max(0.01f, std::min(kWidth / width, kHeight / std::max(1.0f, heightOf(figures))));
 }
 
-CanvasTimes measureCanvas(const std::vector<std::shared_ptr<const FigureIndex>>& figures, float zoom, int frames) {
+CanvasTimes measureCanvas(const std::vector<std::shared_ptr<const FigureIndex>>& figures, float zoom,
+                          int frames) {
   ImGuiContext* before = ImGui::GetCurrentContext();
   ImGuiContext* context = ImGui::CreateContext();
   ImGui::SetCurrentContext(context);
@@ -69,15 +71,22 @@ CanvasTimes measureCanvas(const std::vector<std::shared_ptr<const FigureIndex>>&
   for (int frame = 0; frame < frames; ++frame) {
     const auto start = std::chrono::steady_clock::now();
     ImGui::NewFrame();
-    CanvasView view{{0, std::max(0.0f, top - kHeight / zoom) * static_cast<float>(frame) / static_cast<float>(std::max(1, frames - 1))}, zoom, kWidth, kHeight};
+    CanvasView view{{0, std::max(0.0f, top - kHeight / zoom) * static_cast<float>(frame) /
+                            static_cast<float>(std::max(1, frames - 1))},
+                    zoom,
+                    kWidth,
+                    kHeight};
     painter.begin(*ImGui::GetBackgroundDrawList(), view, darkTheme(), true);
     const Rect visible = view.visible();
-    auto first = static_cast<std::size_t>(std::upper_bound(tops.begin(), tops.end(), visible.y) - tops.begin());
+    auto first =
+        static_cast<std::size_t>(std::upper_bound(tops.begin(), tops.end(), visible.y) - tops.begin());
     first = first > 0 ? first - 1 : 0;
-    for (std::size_t i = first; i < figures.size() && tops[i] < visible.y + visible.height; ++i) painter.figure(*figures[i], {0, tops[i]}, {});
+    for (std::size_t i = first; i < figures.size() && tops[i] < visible.y + visible.height; ++i)
+      painter.figure(*figures[i], {0, tops[i]}, {});
     painter.finish(glyphs);
     ImGui::Render();
-    times.milliseconds.push_back(std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
+    times.milliseconds.push_back(
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count());
     times.marks = std::max(times.marks, painter.marks());
   }
   ImGui::DestroyContext(context);

@@ -18,11 +18,14 @@ constexpr float kSmallestZoom = 0.01f, kLargestZoom = 8;
 constexpr int kMotionMilliseconds = 150, kRevealMilliseconds = 150;
 constexpr float kMargin = 14;
 
-float smooth(float t) { return t * t * (3 - 2 * t); }
+float smooth(float t) {
+  return t * t * (3 - 2 * t);
+}
 
 }  // namespace
 
-FigureCanvas::FigureCanvas(Line* line, Selection* selection, QWidget* parent) : CanvasHost(parent), line_(line), selection_(selection) {
+FigureCanvas::FigureCanvas(Line* line, Selection* selection, QWidget* parent)
+    : CanvasHost(parent), line_(line), selection_(selection) {
   setMinimumSize(240, 160);
   motion_.setInterval(15);
   connect(&motion_, &QTimer::timeout, this, &FigureCanvas::tick);
@@ -39,7 +42,8 @@ Rect FigureCanvas::bounds() const {
   Rect all = items_.front().bounds();
   for (const Item& item : items_) {
     const Rect b = item.bounds();
-    const float right = std::max(all.x + all.width, b.x + b.width), bottom = std::max(all.y + all.height, b.y + b.height);
+    const float right = std::max(all.x + all.width, b.x + b.width),
+                bottom = std::max(all.y + all.height, b.y + b.height);
     all.x = std::min(all.x, b.x);
     all.y = std::min(all.y, b.y);
     all.width = right - all.x;
@@ -49,7 +53,8 @@ Rect FigureCanvas::bounds() const {
 }
 
 void FigureCanvas::visit(const Rect& area, const std::function<void(const Item&)>& each) const {
-  auto item = std::partition_point(items_.begin(), items_.end(), [&](const Item& i) { return i.bounds().y + i.bounds().height < area.y; });
+  auto item = std::partition_point(items_.begin(), items_.end(),
+                                   [&](const Item& i) { return i.bounds().y + i.bounds().height < area.y; });
   for (; item != items_.end() && item->bounds().y < area.y + area.height; ++item) each(*item);
 }
 
@@ -91,9 +96,11 @@ void FigureCanvas::glideTo(const CanvasView& target) {
 
 void FigureCanvas::tick() {
   if (gliding_) {
-    const float t = std::min(1.0f, static_cast<float>(motionClock_.elapsed()) / kMotionMilliseconds), s = smooth(t);
+    const float t = std::min(1.0f, static_cast<float>(motionClock_.elapsed()) / kMotionMilliseconds),
+                s = smooth(t);
     view_.zoom = from_.zoom * std::pow(target_.zoom / from_.zoom, s);
-    view_.origin = {from_.origin.x + (target_.origin.x - from_.origin.x) * s, from_.origin.y + (target_.origin.y - from_.origin.y) * s};
+    view_.origin = {from_.origin.x + (target_.origin.x - from_.origin.x) * s,
+                    from_.origin.y + (target_.origin.y - from_.origin.y) * s};
     if (t >= 1) gliding_ = false;
     Q_EMIT viewChanged();
   }
@@ -107,33 +114,44 @@ void FigureCanvas::tick() {
 void FigureCanvas::fitAll() {
   const Rect all = bounds();
   CanvasView goal = view_;
-  goal.zoom = std::clamp(std::min((static_cast<float>(width()) - 2 * kMargin) / std::max(1.0f, all.width), (static_cast<float>(height()) - 2 * kMargin) / std::max(1.0f, all.height)), kSmallestZoom, 1.0f);
+  goal.zoom = std::clamp(std::min((static_cast<float>(width()) - 2 * kMargin) / std::max(1.0f, all.width),
+                                  (static_cast<float>(height()) - 2 * kMargin) / std::max(1.0f, all.height)),
+                         kSmallestZoom, 1.0f);
   goal.origin = {all.x - kMargin / goal.zoom, all.y - kMargin / goal.zoom};
   glideTo(goal);
 }
 
 void FigureCanvas::fitStep(StepIndex step) {
-  const auto item = std::find_if(items_.rbegin(), items_.rend(), [&](const Item& i) { return i.step == step || i.step < 0; });
+  const auto item = std::find_if(items_.rbegin(), items_.rend(),
+                                 [&](const Item& i) { return i.step == step || i.step < 0; });
   if (item == items_.rend()) return;
   const Rect b = item->bounds();
   CanvasView goal = view_;
   // Text stays legible: a round that is larger than the window is shown from its root.
-  goal.zoom = std::clamp(std::min((static_cast<float>(width()) - 2 * kMargin) / b.width, (static_cast<float>(height()) - 2 * kMargin - 40) / b.height), 0.85f, 1.0f);
+  goal.zoom = std::clamp(std::min((static_cast<float>(width()) - 2 * kMargin) / b.width,
+                                  (static_cast<float>(height()) - 2 * kMargin - 40) / b.height),
+                         0.85f, 1.0f);
   goal.origin = {b.x - kMargin / goal.zoom, b.y - kMargin / goal.zoom};
   // A short round leaves room: show what came before it.
   const float spare = (static_cast<float>(height()) - 64) / goal.zoom - b.height;
-  if (spare > 0) goal.origin.y = std::max(items_.front().bounds().y - kMargin / goal.zoom, goal.origin.y - spare);
+  if (spare > 0)
+    goal.origin.y = std::max(items_.front().bounds().y - kMargin / goal.zoom, goal.origin.y - spare);
   glideTo(goal);
 }
 
-void FigureCanvas::zoomBy(float factor) { zoomAbout(QPointF(width() / 2.0, height() / 2.0), factor); }
-void FigureCanvas::actualSize() { zoomBy(1 / view_.zoom); }
+void FigureCanvas::zoomBy(float factor) {
+  zoomAbout(QPointF(width() / 2.0, height() / 2.0), factor);
+}
+void FigureCanvas::actualSize() {
+  zoomBy(1 / view_.zoom);
+}
 
 void FigureCanvas::zoomAbout(QPointF at, float factor) {
   const Point fixed = view_.toFigure({static_cast<float>(at.x()), static_cast<float>(at.y())});
   CanvasView goal = view_;
   goal.zoom = std::clamp(view_.zoom * factor, kSmallestZoom, kLargestZoom);
-  goal.origin = {fixed.x - static_cast<float>(at.x()) / goal.zoom, fixed.y - static_cast<float>(at.y()) / goal.zoom};
+  goal.origin = {fixed.x - static_cast<float>(at.x()) / goal.zoom,
+                 fixed.y - static_cast<float>(at.y()) / goal.zoom};
   setView(goal);
 }
 
@@ -166,9 +184,13 @@ void FigureCanvas::show(const MarkId& mark) {
   const QRect inside = rect().adjusted(24, 24, -24, -64);
   if (inside.contains(place)) return;
   CanvasView goal = gliding_ ? target_ : view_;
-  const auto shift = [&](int low, int high, int from, int to) { return low < from ? low - from : high > to ? high - to : 0; };
-  goal.origin.x += static_cast<float>(shift(place.left(), place.right(), inside.left(), inside.right())) / view_.zoom;
-  goal.origin.y += static_cast<float>(shift(place.top(), place.bottom(), inside.top(), inside.bottom())) / view_.zoom;
+  const auto shift = [&](int low, int high, int from, int to) {
+    return low < from ? low - from : high > to ? high - to : 0;
+  };
+  goal.origin.x +=
+      static_cast<float>(shift(place.left(), place.right(), inside.left(), inside.right())) / view_.zoom;
+  goal.origin.y +=
+      static_cast<float>(shift(place.top(), place.bottom(), inside.top(), inside.bottom())) / view_.zoom;
   glideTo(goal);
 }
 
@@ -180,7 +202,9 @@ void FigureCanvas::revealStep(StepIndex step) {
   motion_.start();
 }
 
-Colour FigureCanvas::clearColour() const { return style::theme().background; }
+Colour FigureCanvas::clearColour() const {
+  return style::theme().background;
+}
 
 void FigureCanvas::drawFrame(ImDrawList& list, FigurePainter& painter, GlyphSource& glyphs) {
   view_.width = static_cast<float>(width());
@@ -189,7 +213,8 @@ void FigureCanvas::drawFrame(ImDrawList& list, FigurePainter& painter, GlyphSour
   Emphasis emphasis{selection_->selected(), selection_->hovered()};
   if (revealed_ >= 0) {
     emphasis.revealed = revealed_;
-    emphasis.reveal = smooth(std::clamp(static_cast<float>(revealClock_.elapsed()) / kRevealMilliseconds, 0.0f, 1.0f));
+    emphasis.reveal =
+        smooth(std::clamp(static_cast<float>(revealClock_.elapsed()) / kRevealMilliseconds, 0.0f, 1.0f));
   }
   const Rect visible = view_.visible();
   visit(visible, [&](const Item& item) {
@@ -201,7 +226,8 @@ void FigureCanvas::drawFrame(ImDrawList& list, FigurePainter& painter, GlyphSour
   painter.text(glyphs);
   if (items_.empty()) {
     const QByteArray text = emptyText().toUtf8();
-    painter.overlayText({view_.width / 2, view_.height / 2}, text.constData(), TextFace::interface, 13, style::theme().faint, TextAlign::centre);
+    painter.overlayText({view_.width / 2, view_.height / 2}, text.constData(), TextFace::interface, 13,
+                        style::theme().faint, TextAlign::centre);
   } else {
     drawOverlay(painter);
   }
@@ -251,8 +277,10 @@ void FigureCanvas::mouseReleaseEvent(QMouseEvent* event) {
 
 void FigureCanvas::mouseDoubleClickEvent(QMouseEvent* event) {
   const FigureBox* box = boxAt(event->position());
-  if (box) fitStep(box->id.step);
-  else fitAll();
+  if (box)
+    fitStep(box->id.step);
+  else
+    fitAll();
 }
 
 void FigureCanvas::wheelEvent(QWheelEvent* event) {
@@ -273,16 +301,22 @@ void FigureCanvas::wheelEvent(QWheelEvent* event) {
 void FigureCanvas::keyPressEvent(QKeyEvent* event) {
   switch (event->key()) {
     case Qt::Key_Plus:
-    case Qt::Key_Equal: return zoomBy(1.25f);
-    case Qt::Key_Minus: return zoomBy(0.8f);
-    case Qt::Key_0: return actualSize();
-    case Qt::Key_Home: return fitAll();
+    case Qt::Key_Equal:
+      return zoomBy(1.25f);
+    case Qt::Key_Minus:
+      return zoomBy(0.8f);
+    case Qt::Key_0:
+      return actualSize();
+    case Qt::Key_Home:
+      return fitAll();
     case Qt::Key_Menu: {
       const QRect place = rectOf(selection_->selected());
-      Q_EMIT contextMenuWanted(selection_->selected(), mapToGlobal(place.isNull() ? rect().center() : place.center()));
+      Q_EMIT contextMenuWanted(selection_->selected(),
+                               mapToGlobal(place.isNull() ? rect().center() : place.center()));
       return;
     }
-    default: break;
+    default:
+      break;
   }
   const MarkId next = walk(selection_->selected(), event->key());
   if (next.kind == MarkId::Kind::none) {
@@ -313,8 +347,10 @@ bool FigureCanvas::event(QEvent* event) {
   if (event->type() == QEvent::ToolTip) {
     const auto* help = static_cast<QHelpEvent*>(event);
     const FigureBox* box = boxAt(help->pos());
-    if (box) QToolTip::showText(help->globalPos(), QString::fromStdString(box->tooltip), this);
-    else QToolTip::hideText();
+    if (box)
+      QToolTip::showText(help->globalPos(), QString::fromStdString(box->tooltip), this);
+    else
+      QToolTip::hideText();
     return true;
   }
   return CanvasHost::event(event);

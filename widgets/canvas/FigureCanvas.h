@@ -1,5 +1,6 @@
-// A pannable, zoomable window on a plane of figures: culling, level of detail, hit-testing, keyboard, linked hover and selection. The base
-// of every canvas; subclasses bring figures and say what the keys walk over. GUI thread.
+// A pannable, zoomable window on a plane of figures: culling, level of detail, hit-testing, keyboard, linked
+// hover and selection. The base of every canvas; subclasses bring figures and say what the keys walk over.
+// GUI thread.
 #pragma once
 
 #include <QElapsedTimer>
@@ -36,11 +37,11 @@ class FigureCanvas : public CanvasHost {
 
   void fitAll();
   void fitStep(StepIndex step);
-  void zoomBy(float factor);             // about the centre
+  void zoomBy(float factor);  // about the centre
   void actualSize();
   bool following() const { return following_; }
-  void setFollowing(bool follow);        // keeps the newest step in sight
-  void show(const MarkId& mark);         // scrolls as little as needed
+  void setFollowing(bool follow);  // keeps the newest step in sight
+  void show(const MarkId& mark);   // scrolls as little as needed
   // Where a mark stands, in pixels of this widget; empty when it is not drawn.
   QRect rectOf(const MarkId& mark) const;
   void setView(const CanvasView& view);
@@ -54,8 +55,8 @@ class FigureCanvas : public CanvasHost {
 
  protected:
   std::vector<Item>& mutableItems() { return items_; }
-  void itemsChanged();                               // call after changing them
-  void revealStep(StepIndex step);                   // a new one: fades in, and is followed
+  void itemsChanged();                                         // call after changing them
+  void revealStep(StepIndex step);                             // a new one: fades in, and is followed
   virtual MarkId walk(const MarkId& from, int key) const = 0;  // where an arrow key leads; none: nowhere
   virtual void drawOverlay(FigurePainter& painter) = 0;
   virtual QString emptyText() const = 0;

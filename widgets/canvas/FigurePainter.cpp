@@ -12,25 +12,32 @@ namespace {
 constexpr float kDotPitch = 22;
 constexpr int kReserved = 4096;
 
-ImVec2 vec(Point p) { return {p.x, p.y}; }
+ImVec2 vec(Point p) {
+  return {p.x, p.y};
+}
 
 Point cubic(const std::vector<Point>& p, float t) {
   const float s = 1 - t;
   const float a = s * s * s, b = 3 * s * s * t, c = 3 * s * t * t, d = t * t * t;
-  return {a * p[0].x + b * p[1].x + c * p[2].x + d * p[3].x, a * p[0].y + b * p[1].y + c * p[2].y + d * p[3].y};
+  return {a * p[0].x + b * p[1].x + c * p[2].x + d * p[3].x,
+          a * p[0].y + b * p[1].y + c * p[2].y + d * p[3].y};
 }
 
 bool covers(const Rect& view, const Rect& bounds) {
-  return view.x <= bounds.x && view.y <= bounds.y && view.x + view.width >= bounds.x + bounds.width && view.y + view.height >= bounds.y + bounds.height;
+  return view.x <= bounds.x && view.y <= bounds.y && view.x + view.width >= bounds.x + bounds.width &&
+         view.y + view.height >= bounds.y + bounds.height;
 }
 
 // Where a mark's row fades in from while a new round arrives.
-float opacityOf(const MarkId& id, const Emphasis& emphasis) { return emphasis.revealed >= 0 && id.step == emphasis.revealed ? emphasis.reveal : 1; }
+float opacityOf(const MarkId& id, const Emphasis& emphasis) {
+  return emphasis.revealed >= 0 && id.step == emphasis.revealed ? emphasis.reveal : 1;
+}
 
 }  // namespace
 
 std::uint32_t packed(Colour colour, float opacity) {
-  return IM_COL32(colour.r, colour.g, colour.b, static_cast<int>(static_cast<float>(colour.a) * std::clamp(opacity, 0.0f, 1.0f) + 0.5f));
+  return IM_COL32(colour.r, colour.g, colour.b,
+                  static_cast<int>(static_cast<float>(colour.a) * std::clamp(opacity, 0.0f, 1.0f) + 0.5f));
 }
 
 void FigurePainter::begin(ImDrawList& list, const CanvasView& view, const Theme& theme, bool dots) {
@@ -42,17 +49,20 @@ void FigurePainter::begin(ImDrawList& list, const CanvasView& view, const Theme&
   overlay_.clear();
   overlay_.reserve(64);
   styles_.clear();
-  for (int tone = 0; tone <= static_cast<int>(Tone::highlight); ++tone) styles_.push_back(theme.style(static_cast<Tone>(tone)));
+  for (int tone = 0; tone <= static_cast<int>(Tone::highlight); ++tone)
+    styles_.push_back(theme.style(static_cast<Tone>(tone)));
   const float fade = std::clamp((view.zoom - 0.45f) / 0.35f, 0.0f, 1.0f);
   if (!dots || fade <= 0) return;
   const float pitch = kDotPitch * view.zoom;
   const std::uint32_t colour = packed(theme.line, 0.9f * fade);
   const auto first = [&](float origin) { return -std::fmod(origin * view.zoom, pitch); };
-  const int columns = static_cast<int>(view.width / pitch) + 3, rows = static_cast<int>(view.height / pitch) + 3;
+  const int columns = static_cast<int>(view.width / pitch) + 3,
+            rows = static_cast<int>(view.height / pitch) + 3;
   for (int row = 0; row < rows; ++row) {
     list.PrimReserve(columns * 6, columns * 4);
     for (int column = 0; column < columns; ++column) {
-      const ImVec2 at{std::round(first(view.origin.x) + static_cast<float>(column) * pitch - pitch / 2), std::round(first(view.origin.y) + static_cast<float>(row) * pitch - pitch / 2)};
+      const ImVec2 at{std::round(first(view.origin.x) + static_cast<float>(column) * pitch - pitch / 2),
+                      std::round(first(view.origin.y) + static_cast<float>(row) * pitch - pitch / 2)};
       list.PrimRect(at, {at.x + 1, at.y + 1}, colour);
     }
   }
@@ -60,7 +70,8 @@ void FigurePainter::begin(ImDrawList& list, const CanvasView& view, const Theme&
 
 void FigurePainter::figure(const FigureIndex& index, Point offset, const Emphasis& emphasis) {
   const Rect& bounds = index.figure().bounds;
-  if (!view_.visible().intersects({bounds.x + offset.x, bounds.y + offset.y, bounds.width, bounds.height})) return;
+  if (!view_.visible().intersects({bounds.x + offset.x, bounds.y + offset.y, bounds.width, bounds.height}))
+    return;
   if (view_.zoom < kTickZoom) {
     ticks(index, offset, emphasis);
   } else {
@@ -89,8 +100,11 @@ void FigurePainter::ticks(const FigureIndex& index, Point offset, const Emphasis
     const Point at = view_.toScreen({tick.rect.x + offset.x, tick.rect.y + offset.y});
     // A mark that says something is never lost between pixels.
     const float smallest = tick.tone == Tone::notReached || tick.tone == Tone::pruned ? 0.7f : 1.6f;
-    const float width = std::max(tick.rect.width * view_.zoom, smallest), height = std::max(tick.rect.height * view_.zoom * 0.8f, smallest);
-    list_->PrimRect(vec(at), {at.x + width, at.y + height}, tick.value >= 0 ? packed(sequentialColour(tick.value)) : colours[static_cast<int>(tick.tone)]);
+    const float width = std::max(tick.rect.width * view_.zoom, smallest),
+                height = std::max(tick.rect.height * view_.zoom * 0.8f, smallest);
+    list_->PrimRect(
+        vec(at), {at.x + width, at.y + height},
+        tick.value >= 0 ? packed(sequentialColour(tick.value)) : colours[static_cast<int>(tick.tone)]);
     ++marks_;
   }
   list_->PrimUnreserve(reserved * 6, reserved * 4);
@@ -99,7 +113,8 @@ void FigurePainter::ticks(const FigureIndex& index, Point offset, const Emphasis
     if (found < 0) continue;
     const Rect& r = index.figure().boxes[static_cast<std::size_t>(found)].rect;
     const Point at = view_.toScreen({r.x + offset.x, r.y + offset.y});
-    list_->AddRect({at.x - 2, at.y - 2}, {at.x + r.width * view_.zoom + 2, at.y + r.height * view_.zoom + 2}, packed(theme_->text), 2, 0, 1.5f);
+    list_->AddRect({at.x - 2, at.y - 2}, {at.x + r.width * view_.zoom + 2, at.y + r.height * view_.zoom + 2},
+                   packed(theme_->text), 2, 0, 1.5f);
   }
 }
 
@@ -128,11 +143,17 @@ void FigurePainter::boxes(const FigureIndex& index, Point offset, const Emphasis
       if (!box.emphasised) fillOpacity *= 0.45f;
     }
     if (selected)
-      for (int ring = 3; ring > 0; --ring) list_->AddRect({low.x - static_cast<float>(ring) * 1.5f, low.y - static_cast<float>(ring) * 1.5f}, {high.x + static_cast<float>(ring) * 1.5f, high.y + static_cast<float>(ring) * 1.5f}, packed(edge, 0.22f), radius + static_cast<float>(ring) * 1.5f, 0, 2);
+      for (int ring = 3; ring > 0; --ring)
+        list_->AddRect({low.x - static_cast<float>(ring) * 1.5f, low.y - static_cast<float>(ring) * 1.5f},
+                       {high.x + static_cast<float>(ring) * 1.5f, high.y + static_cast<float>(ring) * 1.5f},
+                       packed(edge, 0.22f), radius + static_cast<float>(ring) * 1.5f, 0, 2);
     if (box.filled) list_->AddRectFilled(low, high, packed(fill, fillOpacity), radius);
     if (hovered) list_->AddRectFilled(low, high, packed(theme_->text, 0.07f), radius);
     if (box.outlined || selected || hovered) {
-      const float width = std::max(1.0f, (selected ? 2.2f : box.emphasised ? 1.8f : 1.2f) * std::min(view_.zoom, 1.4f));
+      const float width = std::max(1.0f, (selected         ? 2.2f
+                                          : box.emphasised ? 1.8f
+                                                           : 1.2f) *
+                                             std::min(view_.zoom, 1.4f));
       if (style.dashed && !selected) {
         // Dashes along the four sides; the corners stay open.
         const float dash = 4 * view_.zoom;
@@ -166,7 +187,8 @@ void FigurePainter::lines(const FigureIndex& index, Point offset, bool above) {
   for (std::size_t k = 0; k < count; ++k) {
     const FigureLine& line = figure.lines[whole ? k : indices_[k]];
     if (line.above != above || line.points.size() < 2) continue;
-    stroke(line, offset, packed(styles_[static_cast<std::size_t>(line.tone)].edge), std::max(0.8f, line.width * std::min(view_.zoom, 1.6f)));
+    stroke(line, offset, packed(styles_[static_cast<std::size_t>(line.tone)].edge),
+           std::max(0.8f, line.width * std::min(view_.zoom, 1.6f)));
     ++marks_;
   }
 }
@@ -175,7 +197,8 @@ void FigurePainter::stroke(const FigureLine& line, Point offset, std::uint32_t c
   const auto screen = [&](Point p) { return vec(view_.toScreen({p.x + offset.x, p.y + offset.y})); };
   if (line.dashed) {
     float length = 0;
-    for (std::size_t i = 1; i < line.points.size(); ++i) length += std::hypot(line.points[i].x - line.points[i - 1].x, line.points[i].y - line.points[i - 1].y);
+    for (std::size_t i = 1; i < line.points.size(); ++i)
+      length += std::hypot(line.points[i].x - line.points[i - 1].x, line.points[i].y - line.points[i - 1].y);
     const int pieces = std::clamp(static_cast<int>(length / 4), 3, 400) | 1;
     for (int i = 0; i < pieces; i += 2) {
       const auto at = [&](int step) {
@@ -187,9 +210,11 @@ void FigurePainter::stroke(const FigureLine& line, Point offset, std::uint32_t c
       list_->AddLine(screen(at(i)), screen(at(i + 1)), colour, width);
     }
   } else if (line.points.size() == 4) {
-    list_->AddBezierCubic(screen(line.points[0]), screen(line.points[1]), screen(line.points[2]), screen(line.points[3]), colour, width, view_.zoom < kTextZoom ? 8 : 16);
+    list_->AddBezierCubic(screen(line.points[0]), screen(line.points[1]), screen(line.points[2]),
+                          screen(line.points[3]), colour, width, view_.zoom < kTextZoom ? 8 : 16);
   } else {
-    for (std::size_t i = 1; i < line.points.size(); ++i) list_->AddLine(screen(line.points[i - 1]), screen(line.points[i]), colour, width);
+    for (std::size_t i = 1; i < line.points.size(); ++i)
+      list_->AddLine(screen(line.points[i - 1]), screen(line.points[i]), colour, width);
   }
 }
 
@@ -206,23 +231,29 @@ void FigurePainter::labels(const FigureIndex& index, Point offset) {
     const FigureLabel& label = figure.labels[whole ? k : indices_[k]];
     const float size = label.size * view_.zoom;
     if (label.detail > detail || size < 4.5f) continue;
-    runs_.push_back({view_.toScreen({label.at.x + offset.x, label.at.y + offset.y}), label.text, label.face, label.align, size, label.maximumWidth * view_.zoom, packed(labelColour(label, *theme_))});
+    runs_.push_back({view_.toScreen({label.at.x + offset.x, label.at.y + offset.y}), label.text, label.face,
+                     label.align, size, label.maximumWidth * view_.zoom,
+                     packed(labelColour(label, *theme_))});
   }
 }
 
-void FigurePainter::overlayText(Point at, std::string_view text, TextFace face, float size, Colour colour, TextAlign align) {
+void FigurePainter::overlayText(Point at, std::string_view text, TextFace face, float size, Colour colour,
+                                TextAlign align) {
   overlay_.emplace_back(text);
   runs_.push_back({at, {}, face, align, size, -static_cast<float>(overlay_.size()), packed(colour)});
 }
 
 void FigurePainter::overlayBox(const Rect& rect, Colour fill, Colour edge, float radius) {
   list_->AddRectFilled({rect.x, rect.y}, {rect.x + rect.width, rect.y + rect.height}, packed(fill), radius);
-  list_->AddRect({rect.x, rect.y}, {rect.x + rect.width, rect.y + rect.height}, packed(edge), radius, 0, 1.2f);
+  list_->AddRect({rect.x, rect.y}, {rect.x + rect.width, rect.y + rect.height}, packed(edge), radius, 0,
+                 1.2f);
 }
 
 void FigurePainter::write(GlyphSource& glyphs, const Run& run) {
   quads_.clear();
-  const std::string_view text = run.maximumWidth < 0 ? std::string_view(overlay_[static_cast<std::size_t>(-run.maximumWidth) - 1]) : run.text;
+  const std::string_view text =
+      run.maximumWidth < 0 ? std::string_view(overlay_[static_cast<std::size_t>(-run.maximumWidth) - 1])
+                           : run.text;
   float width = glyphs.shape(text, run.face, run.size, quads_);
   if (run.maximumWidth > 0 && width > run.maximumWidth) {
     std::vector<GlyphQuad> dots;
@@ -233,13 +264,19 @@ void FigurePainter::write(GlyphSource& glyphs, const Run& run) {
     width = run.maximumWidth;
   }
   if (quads_.empty()) return;
-  const float x = std::round(run.align == TextAlign::left ? run.at.x : run.align == TextAlign::right ? run.at.x - width : run.at.x - width / 2), y = std::round(run.at.y);
+  const float x = std::round(run.align == TextAlign::left    ? run.at.x
+                             : run.align == TextAlign::right ? run.at.x - width
+                                                             : run.at.x - width / 2),
+              y = std::round(run.at.y);
   list_->PrimReserve(static_cast<int>(quads_.size()) * 6, static_cast<int>(quads_.size()) * 4);
   for (const GlyphQuad& quad : quads_)
-    list_->PrimRectUV({x + quad.x0, y + quad.y0}, {x + quad.x1, y + quad.y1}, {quad.u0, quad.v0}, {quad.u1, quad.v1}, quad.coloured ? IM_COL32_WHITE : run.colour);
+    list_->PrimRectUV({x + quad.x0, y + quad.y0}, {x + quad.x1, y + quad.y1}, {quad.u0, quad.v0},
+                      {quad.u1, quad.v1}, quad.coloured ? IM_COL32_WHITE : run.colour);
 }
 
-void FigurePainter::finish(GlyphSource& glyphs) { text(glyphs); }
+void FigurePainter::finish(GlyphSource& glyphs) {
+  text(glyphs);
+}
 
 void FigurePainter::text(GlyphSource& glyphs) {
   // One change of texture for all of it.

@@ -1,5 +1,5 @@
-// Figures to ImGui draw lists: culling, level of detail, emphasis. Knows neither Qt nor OpenGL, so that it is measured and tested
-// without a screen.
+// Figures to ImGui draw lists: culling, level of detail, emphasis. Knows neither Qt nor OpenGL, so that it is
+// measured and tested without a screen.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ struct GlyphQuad {
 class GlyphSource {
  public:
   virtual ~GlyphSource() = default;
-  // Appends the quads of `text` at `size` units and returns its width. The quads are good until the end of the frame.
+  // Appends the quads of `text` at `size` units and returns its width. The quads are good until the end of
+  // the frame.
   virtual float shape(std::string_view text, TextFace face, float size, std::vector<GlyphQuad>& out) = 0;
   virtual std::uint64_t texture() const = 0;
 };
@@ -42,14 +43,16 @@ struct CanvasView {
 // What a painter marks beyond the figure itself.
 struct Emphasis {
   MarkId selected, hovered;
-  float reveal = 1;       // 0 … 1: how much of `revealed` has come in (motion); 1 draws everything plainly
+  float reveal = 1;  // 0 … 1: how much of `revealed` has come in (motion); 1 draws everything plainly
   StepIndex revealed = -1;
 };
 
-// Level of detail by zoom: below kTextZoom labels of nodes go and bars stay, below kTickZoom nodes become coloured ticks.
+// Level of detail by zoom: below kTextZoom labels of nodes go and bars stay, below kTickZoom nodes become
+// coloured ticks.
 inline constexpr float kTextZoom = 0.6f, kTickZoom = 0.25f;
 
-// One frame: begin (backdrop), any number of figures, then the text of them all in finish(). Reuses its buffers.
+// One frame: begin (backdrop), any number of figures, then the text of them all in finish(). Reuses its
+// buffers.
 class FigurePainter {
  public:
   void begin(ImDrawList& list, const CanvasView& view, const Theme& theme, bool dots);
@@ -58,7 +61,8 @@ class FigurePainter {
   // Writes the text of the figures so far; what comes after lies on top of it.
   void text(GlyphSource& glyphs);
   // A label in window units, on top of everything: legends and captions.
-  void overlayText(Point at, std::string_view text, TextFace face, float size, Colour colour, TextAlign align = TextAlign::left);
+  void overlayText(Point at, std::string_view text, TextFace face, float size, Colour colour,
+                   TextAlign align = TextAlign::left);
   void overlayBox(const Rect& rect, Colour fill, Colour edge, float radius);
   void finish(GlyphSource& glyphs);
   std::size_t marks() const { return marks_; }  // boxes and lines drawn since begin()

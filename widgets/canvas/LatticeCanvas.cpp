@@ -8,10 +8,13 @@
 
 namespace decoscope {
 
-LatticeCanvas::LatticeCanvas(Line* line, Selection* selection, QWidget* parent) : FigureCanvas(line, selection, parent) {
+LatticeCanvas::LatticeCanvas(Line* line, Selection* selection, QWidget* parent)
+    : FigureCanvas(line, selection, parent) {
   setObjectName("latticeCanvas");
   setAccessibleName(tr("Token lattice"));
-  setAccessibleDescription(tr("Canvas positions by denoising steps. The Outline tab holds the same as a table for keyboard and screen reader."));
+  setAccessibleDescription(
+      tr("Canvas positions by denoising steps. The Outline tab holds the same as a table for keyboard and "
+         "screen reader."));
   setFollowing(false);
   connect(line, &Line::reset, this, [this] {
     fitted_ = false;
@@ -50,8 +53,10 @@ void LatticeCanvas::layOut() {
     return;
   }
   busy_ = true;
-  QThreadPool::globalInstance()->start([this, steps = line()->steps(), label = line()->labels(), colour = colour_, through = through_, run = line()->run()] {
-    auto index = std::make_shared<FigureIndex>(std::make_shared<Figure>(layoutLattice(steps, label, colour, through)));
+  QThreadPool::globalInstance()->start([this, steps = line()->steps(), label = line()->labels(),
+                                        colour = colour_, through = through_, run = line()->run()] {
+    auto index =
+        std::make_shared<FigureIndex>(std::make_shared<Figure>(layoutLattice(steps, label, colour, through)));
     QMetaObject::invokeMethod(
         this,
         [this, index, run] {
@@ -81,12 +86,18 @@ MarkId LatticeCanvas::walk(const MarkId& from, int key) const {
     return {};
   }
   MarkId next = from;
-  if (key == Qt::Key_Left) --next.item;
-  else if (key == Qt::Key_Right) ++next.item;
-  else if (key == Qt::Key_Up) --next.step;
-  else if (key == Qt::Key_Down) ++next.step;
-  else return {};
-  if (next.step >= 0 && next.step < line()->count()) next.run = line()->step(static_cast<int>(next.step))->run;
+  if (key == Qt::Key_Left)
+    --next.item;
+  else if (key == Qt::Key_Right)
+    ++next.item;
+  else if (key == Qt::Key_Up)
+    --next.step;
+  else if (key == Qt::Key_Down)
+    ++next.step;
+  else
+    return {};
+  if (next.step >= 0 && next.step < line()->count())
+    next.run = line()->step(static_cast<int>(next.step))->run;
   return items().front().index->find(next) >= 0 ? next : MarkId{};
 }
 
@@ -112,11 +123,17 @@ void LatticeCanvas::drawOverlay(FigurePainter& painter) {
   painter.overlayText({box.x + 365, base}, "re-masked", TextFace::interface, 11, theme.dim);
   painter.overlayText({box.x + 436, base}, "┊ block", TextFace::interface, 11, theme.dim);
   char text[120];
-  std::snprintf(text, sizeof text, "step %lld / %d · %zu tokens committed", static_cast<long long>(through_ < 0 ? line()->count() - 1 : through_), line()->count() - 1,
-                static_cast<std::size_t>(std::count_if(line()->text().begin(), line()->text().end(), [&](const TextToken& t) { return t.step >= 0 && (through_ < 0 || t.step <= through_); })));
+  std::snprintf(text, sizeof text, "step %lld / %d · %zu tokens committed",
+                static_cast<long long>(through_ < 0 ? line()->count() - 1 : through_), line()->count() - 1,
+                static_cast<std::size_t>(
+                    std::count_if(line()->text().begin(), line()->text().end(), [&](const TextToken& t) {
+                      return t.step >= 0 && (through_ < 0 || t.step <= through_);
+                    })));
   painter.overlayText({width - 16, base}, text, TextFace::interface, 11, theme.dim, TextAlign::right);
 }
 
-QString LatticeCanvas::emptyText() const { return tr("This run has no lattice: only masked-diffusion methods make one"); }
+QString LatticeCanvas::emptyText() const {
+  return tr("This run has no lattice: only masked-diffusion methods make one");
+}
 
 }  // namespace decoscope

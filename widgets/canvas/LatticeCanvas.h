@@ -1,4 +1,5 @@
-// Positions × denoising steps of a diffusion run. GUI thread; the figure is laid out on a pool, the newest request wins.
+// Positions × denoising steps of a diffusion run. GUI thread; the figure is laid out on a pool, the newest
+// request wins.
 #pragma once
 
 #include "widgets/canvas/FigureCanvas.h"

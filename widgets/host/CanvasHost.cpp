@@ -69,7 +69,8 @@ void CanvasHost::initializeGL() {
   // A widget that moves to another window gets another context.
   connect(context(), &QOpenGLContext::aboutToBeDestroyed, this, &CanvasHost::release, Qt::DirectConnection);
   QOpenGLExtraFunctions* gl = context()->extraFunctions();
-  const QByteArray version = context()->isOpenGLES() ? "#version 300 es\nprecision mediump float;\n" : "#version 330 core\n";
+  const QByteArray version =
+      context()->isOpenGLES() ? "#version 300 es\nprecision mediump float;\n" : "#version 330 core\n";
   program_ = std::make_unique<QOpenGLShaderProgram>();
   program_->addShaderFromSourceCode(QOpenGLShader::Vertex, version + kVertexShader);
   program_->addShaderFromSourceCode(QOpenGLShader::Fragment, version + kFragmentShader);
@@ -130,18 +131,21 @@ void CanvasHost::upload() {
   QOpenGLExtraFunctions* gl = context()->extraFunctions();
   gl->glBindTexture(GL_TEXTURE_2D, glyphTexture_);
   // Whole rows: they lie together in memory.
-  gl->glTexSubImage2D(GL_TEXTURE_2D, 0, 0, changed.top(), atlas_.image().width(), changed.height(), GL_RGBA, GL_UNSIGNED_BYTE, atlas_.image().constScanLine(changed.top()));
+  gl->glTexSubImage2D(GL_TEXTURE_2D, 0, 0, changed.top(), atlas_.image().width(), changed.height(), GL_RGBA,
+                      GL_UNSIGNED_BYTE, atlas_.image().constScanLine(changed.top()));
 }
 
 void CanvasHost::render(const ImDrawData& data) {
   QOpenGLExtraFunctions* gl = context()->extraFunctions();
   const Colour clear = clearColour();
   const auto ratio = static_cast<float>(devicePixelRatioF());
-  gl->glViewport(0, 0, static_cast<int>(std::lround(static_cast<float>(width()) * ratio)), static_cast<int>(std::lround(static_cast<float>(height()) * ratio)));
+  gl->glViewport(0, 0, static_cast<int>(std::lround(static_cast<float>(width()) * ratio)),
+                 static_cast<int>(std::lround(static_cast<float>(height()) * ratio)));
   gl->glDisable(GL_SCISSOR_TEST);
   gl->glDisable(GL_DEPTH_TEST);
   gl->glDisable(GL_CULL_FACE);
-  gl->glClearColor(static_cast<float>(clear.r) / 255, static_cast<float>(clear.g) / 255, static_cast<float>(clear.b) / 255, 1);
+  gl->glClearColor(static_cast<float>(clear.r) / 255, static_cast<float>(clear.g) / 255,
+                   static_cast<float>(clear.b) / 255, 1);
   gl->glClear(GL_COLOR_BUFFER_BIT);
   if (!program_ || !program_->isLinked()) return;
   gl->glEnable(GL_BLEND);
@@ -163,13 +167,18 @@ void CanvasHost::render(const ImDrawData& data) {
       const auto base = static_cast<std::size_t>(command.VtxOffset) * sizeof(ImDrawVert);
       const auto attribute = [&](GLuint index, int size, GLenum type, bool normalised, std::size_t offset) {
         gl->glEnableVertexAttribArray(index);
-        gl->glVertexAttribPointer(index, size, type, normalised, sizeof(ImDrawVert), reinterpret_cast<const void*>(base + offset));
+        gl->glVertexAttribPointer(index, size, type, normalised, sizeof(ImDrawVert),
+                                  reinterpret_cast<const void*>(base + offset));
       };
       attribute(0, 2, GL_FLOAT, false, offsetof(ImDrawVert, pos));
       attribute(1, 2, GL_FLOAT, false, offsetof(ImDrawVert, uv));
       attribute(2, 4, GL_UNSIGNED_BYTE, true, offsetof(ImDrawVert, col));
-      gl->glBindTexture(GL_TEXTURE_2D, static_cast<GLuint>(reinterpret_cast<std::uintptr_t>(command.TextureId)));
-      gl->glDrawElements(GL_TRIANGLES, static_cast<int>(command.ElemCount), sizeof(ImDrawIdx) == 2 ? GL_UNSIGNED_SHORT : GL_UNSIGNED_INT, reinterpret_cast<const void*>(static_cast<std::uintptr_t>(command.IdxOffset) * sizeof(ImDrawIdx)));
+      gl->glBindTexture(GL_TEXTURE_2D,
+                        static_cast<GLuint>(reinterpret_cast<std::uintptr_t>(command.TextureId)));
+      gl->glDrawElements(
+          GL_TRIANGLES, static_cast<int>(command.ElemCount),
+          sizeof(ImDrawIdx) == 2 ? GL_UNSIGNED_SHORT : GL_UNSIGNED_INT,
+          reinterpret_cast<const void*>(static_cast<std::uintptr_t>(command.IdxOffset) * sizeof(ImDrawIdx)));
     }
   }
   array_.release();

@@ -1,5 +1,5 @@
-// A Dear ImGui draw list in a Qt widget: owns the context, the renderer (OpenGL 3.3 or ES 3.0) and the atlas. Subclasses fill the list; nothing is
-// repainted while nothing changes. GUI thread.
+// A Dear ImGui draw list in a Qt widget: owns the context, the renderer (OpenGL 3.3 or ES 3.0) and the atlas.
+// Subclasses fill the list; nothing is repainted while nothing changes. GUI thread.
 #pragma once
 
 #include <QOpenGLBuffer>

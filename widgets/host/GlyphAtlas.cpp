@@ -29,14 +29,18 @@ bool standsAlone(QChar::Script script) {
     case QChar::Script_Hangul:
     case QChar::Script_Bopomofo:
     case QChar::Script_Georgian:
-    case QChar::Script_Armenian: return true;
-    default: return false;
+    case QChar::Script_Armenian:
+      return true;
+    default:
+      return false;
   }
 }
 
 }  // namespace
 
-GlyphAtlas::GlyphAtlas() : image_(kSide, kSide, QImage::Format_RGBA8888) { clear(); }
+GlyphAtlas::GlyphAtlas() : image_(kSide, kSide, QImage::Format_RGBA8888) {
+  clear();
+}
 
 void GlyphAtlas::setPixelRatio(qreal ratio) {
   if (qFuzzyCompare(ratio, ratio_)) return;
@@ -83,9 +87,14 @@ bool GlyphAtlas::place(const QSize& size, QPoint& at) {
 
 const GlyphAtlas::Glyph& GlyphAtlas::glyph(const QString& cluster, TextFace face, int pixels) {
   const bool ascii = cluster.size() == 1 && cluster[0].unicode() < 128;
-  const std::size_t slot = ascii ? (static_cast<std::size_t>(face) * (kLargest + 1) + static_cast<std::size_t>(pixels)) * 128 + cluster[0].unicode() : 0;
+  const std::size_t slot =
+      ascii ? (static_cast<std::size_t>(face) * (kLargest + 1) + static_cast<std::size_t>(pixels)) * 128 +
+                  cluster[0].unicode()
+            : 0;
   if (ascii && asciiKnown_[slot]) return ascii_[slot];
-  const QString key = ascii ? QString() : QString(QChar(static_cast<ushort>(static_cast<int>(face) * 256 + pixels))) + cluster;
+  const QString key =
+      ascii ? QString()
+            : QString(QChar(static_cast<ushort>(static_cast<int>(face) * 256 + pixels))) + cluster;
   if (!ascii)
     if (const auto found = glyphs_.constFind(key); found != glyphs_.constEnd()) return *found;
 
@@ -115,7 +124,8 @@ const GlyphAtlas::Glyph& GlyphAtlas::glyph(const QString& cluster, TextFace face
     for (int y = 0; y < drawn.height(); ++y) {
       const uchar* from = drawn.constScanLine(y);
       for (int x = 0; x < drawn.width() && !result.coloured; ++x)
-        result.coloured = from[4 * x + 3] > 64 && (std::abs(from[4 * x] - from[4 * x + 1]) > 24 || std::abs(from[4 * x + 1] - from[4 * x + 2]) > 24);
+        result.coloured = from[4 * x + 3] > 64 && (std::abs(from[4 * x] - from[4 * x + 1]) > 24 ||
+                                                   std::abs(from[4 * x + 1] - from[4 * x + 2]) > 24);
       std::copy(from, from + 4 * drawn.width(), image_.scanLine(result.at.y() + y) + 4 * result.at.x());
     }
     changed_ |= QRect(result.at, drawn.size());
@@ -140,8 +150,11 @@ float GlyphAtlas::shape(std::string_view text, TextFace face, float size, std::v
     const Glyph glyph = this->glyph(cluster, face, pixels);
     if (!glyph.blank) {
       const float side = kSide;
-      out.push_back({x + glyph.left * scale, glyph.top * scale, x + (glyph.left + glyph.width) * scale, (glyph.top + glyph.height) * scale, static_cast<float>(glyph.at.x()) / side, static_cast<float>(glyph.at.y()) / side,
-                     (static_cast<float>(glyph.at.x()) + glyph.width) / side, (static_cast<float>(glyph.at.y()) + glyph.height) / side, glyph.coloured});
+      out.push_back({x + glyph.left * scale, glyph.top * scale, x + (glyph.left + glyph.width) * scale,
+                     (glyph.top + glyph.height) * scale, static_cast<float>(glyph.at.x()) / side,
+                     static_cast<float>(glyph.at.y()) / side,
+                     (static_cast<float>(glyph.at.x()) + glyph.width) / side,
+                     (static_cast<float>(glyph.at.y()) + glyph.height) / side, glyph.coloured});
     }
     x += glyph.advance * scale;
   };
@@ -157,7 +170,9 @@ float GlyphAtlas::shape(std::string_view text, TextFace face, float size, std::v
     return x;
   }
   QTextBoundaryFinder finder(QTextBoundaryFinder::Grapheme, whole);
-  for (qsizetype start = 0, end = finder.toNextBoundary(); end >= 0; start = end, end = finder.toNextBoundary()) add(whole.mid(start, end - start));
+  for (qsizetype start = 0, end = finder.toNextBoundary(); end >= 0;
+       start = end, end = finder.toNextBoundary())
+    add(whole.mid(start, end - start));
   return x;
 }
 

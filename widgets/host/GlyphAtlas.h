@@ -1,5 +1,5 @@
-// Text of canvases as quads of one texture, rasterised by Qt: any script, with the system's fallback fonts, emoji in colour. Dear
-// ImGui's own atlas is static and knows one font at a time. GUI thread.
+// Text of canvases as quads of one texture, rasterised by Qt: any script, with the system's fallback fonts,
+// emoji in colour. Dear ImGui's own atlas is static and knows one font at a time. GUI thread.
 #pragma once
 
 #include <QFont>
@@ -39,7 +39,7 @@ class GlyphAtlas final : public GlyphSource {
   QImage image_;
   QRect changed_;
   QHash<QString, Glyph> glyphs_;
-  std::vector<Glyph> ascii_;        // [face][pixels][character], filled on demand
+  std::vector<Glyph> ascii_;  // [face][pixels][character], filled on demand
   std::vector<bool> asciiKnown_;
   int x_ = 0, y_ = 0, shelf_ = 0;
   int generation_ = 0;

@@ -12,7 +12,18 @@ namespace decoscope {
 class EventModel final : public QAbstractTableModel {
   Q_OBJECT
  public:
-  enum Column { stepColumn, eventColumn, nodeColumn, tokenColumn, pColumn, qColumn, uColumn, thresholdColumn, whatColumn, columnCount_ };
+  enum Column {
+    stepColumn,
+    eventColumn,
+    nodeColumn,
+    tokenColumn,
+    pColumn,
+    qColumn,
+    uColumn,
+    thresholdColumn,
+    whatColumn,
+    columnCount_
+  };
   enum Role { markRole = Qt::UserRole };
   explicit EventModel(Line* line, QObject* parent = nullptr);
 
@@ -35,9 +46,11 @@ class EventModel final : public QAbstractTableModel {
   std::vector<Row> rows_;
 };
 
-// A condition over events: comparisons of fields joined by && || ! and brackets, or words to be found in the row's text.
+// A condition over events: comparisons of fields joined by && || ! and brackets, or words to be found in the
+// row's text.
 //   status==rejected && p<0.1        event==draw || (rank>0 && q>=0.5)        "·the"
-// Fields: step, event, status, rule, node, parent, depth, rank, token, text, p, q, u, threshold, entropy, ms, position.
+// Fields: step, event, status, rule, node, parent, depth, rank, token, text, p, q, u, threshold, entropy, ms,
+// position.
 class EventFilter {
  public:
   // An empty text accepts everything. The error names the place.

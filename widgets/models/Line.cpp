@@ -25,7 +25,9 @@ void Line::show(std::shared_ptr<const TraceSource> source, RunId run) {
     segments_ = lineOf(*source_, run_);
     if (!segments_.empty()) {
       const auto root = source_->run(segments_.front().run);
-      for (std::size_t i = 0; root && i < root->prompt.size(); ++i) text_.push_back({static_cast<std::int64_t>(i), root->prompt[i], Provenance::prompt, {}, -1, kRootNode});
+      for (std::size_t i = 0; root && i < root->prompt.size(); ++i)
+        text_.push_back(
+            {static_cast<std::int64_t>(i), root->prompt[i], Provenance::prompt, {}, -1, kRootNode});
       for (const LineSegment& segment : segments_) source_->request(segment.run, segment.first, segment.end);
       expected_ = static_cast<int>(segments_.back().end);
       while (count() < expected_ && take(count())) {
@@ -55,7 +57,8 @@ bool Line::take(StepIndex index) {
   for (const Event& event : step->events) {
     if (const auto* verdict = std::get_if<VerdictFact>(&event)) {
       summary.accepted += verdict->verdict == VerdictKind::accepted;
-      summary.tested += verdict->verdict == VerdictKind::accepted || verdict->verdict == VerdictKind::rejected;
+      summary.tested +=
+          verdict->verdict == VerdictKind::accepted || verdict->verdict == VerdictKind::rejected;
     } else if (const auto* propose = std::get_if<ProposeFact>(&event)) {
       ++summary.proposed;
       summary.depth = std::max(summary.depth, propose->depth);
@@ -78,7 +81,9 @@ bool Line::take(StepIndex index) {
   cells_ |= summary.cells;
   proposals_ |= summary.proposed > 0;
   nodes_ += summary.proposed;
-  const auto before = std::find_if(text_.rbegin(), text_.rend(), [&](const TextToken& token) { return token.position < step->committedBefore; });
+  const auto before = std::find_if(text_.rbegin(), text_.rend(), [&](const TextToken& token) {
+    return token.position < step->committedBefore;
+  });
   roots_.push_back(before == text_.rend() ? 0 : before->token);
   const RunId owner = step->run;
   bool ordered = true;
@@ -87,22 +92,30 @@ bool Line::take(StepIndex index) {
       ordered &= text_.empty() || text_.back().position < commit->position;
       text_.push_back({commit->position, commit->token, commit->provenance, owner, step->step, commit->node});
     }
-  if (!ordered) std::stable_sort(text_.begin(), text_.end(), [](const TextToken& a, const TextToken& b) { return a.position < b.position; });
+  if (!ordered)
+    std::stable_sort(text_.begin(), text_.end(),
+                     [](const TextToken& a, const TextToken& b) { return a.position < b.position; });
   rounds_.push_back(summary);
   steps_.push_back(std::move(step));
   return true;
 }
 
-std::string Line::label(TokenId token) const { return names_ ? visibleToken(names_->bytesOf(token)) : "#" + std::to_string(token); }
+std::string Line::label(TokenId token) const {
+  return names_ ? visibleToken(names_->bytesOf(token)) : "#" + std::to_string(token);
+}
 
 TokenLabel Line::labels() const {
-  return [names = names_](TokenId token) { return names ? visibleToken(names->bytesOf(token)) : "#" + std::to_string(token); };
+  return [names = names_](TokenId token) {
+    return names ? visibleToken(names->bytesOf(token)) : "#" + std::to_string(token);
+  };
 }
 
 MarkId Line::markOf(const TextToken& token) const {
-  if (token.step < 0 || token.step >= count()) return {MarkId::Kind::token, token.run, token.step, token.position};
+  if (token.step < 0 || token.step >= count())
+    return {MarkId::Kind::token, token.run, token.step, token.position};
   const StepPointer& step = this->step(static_cast<int>(token.step));
-  if (rounds_[static_cast<std::size_t>(token.step)].cells) return {MarkId::Kind::cell, step->run, step->step, token.position};
+  if (rounds_[static_cast<std::size_t>(token.step)].cells)
+    return {MarkId::Kind::cell, step->run, step->step, token.position};
   std::int64_t item = token.node;
   if (item < 0) {
     // The drawn tokens stand after the proposed ones, in the order of their commits.

@@ -1,5 +1,6 @@
-// The line of one run as views need it: its steps in order, its text, a summary of each round. Follows a trace; knows nothing of how
-// it is made. GUI thread; never blocks: steps that are not in memory are asked for and arrive later.
+// The line of one run as views need it: its steps in order, its text, a summary of each round. Follows a
+// trace; knows nothing of how it is made. GUI thread; never blocks: steps that are not in memory are asked
+// for and arrive later.
 #pragma once
 
 #include <QObject>
@@ -17,7 +18,7 @@ namespace decoscope {
 struct RoundSummary {
   std::int32_t proposed = 0, accepted = 0, tested = 0, committed = 0, depth = 0;
   double draft = 0, verify = 0, other = 0;  // milliseconds
-  double trend = kUnknown;                  // acceptance, exponentially averaged (weight 0.3 on the newest round)
+  double trend = kUnknown;  // acceptance, exponentially averaged (weight 0.3 on the newest round)
   bool cells = false, failed = false;
   double total() const { return draft + verify + other; }
 };
@@ -49,7 +50,7 @@ class Line : public QObject {
 
   std::string label(TokenId token) const;  // visible form, UTF-8
   QString text(TokenId token) const { return QString::fromStdString(label(token)); }
-  TokenLabel labels() const;               // usable on any thread
+  TokenLabel labels() const;  // usable on any thread
 
   // The mark in the draft tree that stands for a token of the text, and the other way round.
   MarkId markOf(const TextToken& token) const;

@@ -20,6 +20,8 @@ QString exactText(double value) {
   return QString::fromLatin1(buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr - buffer);
 }
 
-QString milliseconds(double value) { return QString::number(value, 'f', value < 10 ? 2 : 1) + QStringLiteral(" ms"); }
+QString milliseconds(double value) {
+  return QString::number(value, 'f', value < 10 ? 2 : 1) + QStringLiteral(" ms");
+}
 
 }  // namespace decoscope

@@ -6,7 +6,7 @@
 namespace decoscope {
 
 QString rounded(double value, int digits = 4);  // "0.4023"; "–" when not known
-QString exactText(double value);                // the fewest digits that read back to the same number; "not known"
-QString milliseconds(double value);             // "17.9 ms"
+QString exactText(double value);     // the fewest digits that read back to the same number; "not known"
+QString milliseconds(double value);  // "17.9 ms"
 
 }  // namespace decoscope

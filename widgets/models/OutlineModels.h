@@ -28,7 +28,9 @@ class TreeOutlineModel final : public QAbstractItemModel {
 
  private:
   // An index carries its round and node: id = round · 2²⁰ + node + 1; a round itself has node −1.
-  static quintptr idOf(int round, int node) { return static_cast<quintptr>(round) * kNodes + static_cast<quintptr>(node + 1); }
+  static quintptr idOf(int round, int node) {
+    return static_cast<quintptr>(round) * kNodes + static_cast<quintptr>(node + 1);
+  }
   static int roundOfId(quintptr id) { return static_cast<int>(id / kNodes); }
   static int nodeOfId(quintptr id) { return static_cast<int>(id % kNodes) - 1; }
   static constexpr quintptr kNodes = 1 << 20;
@@ -55,8 +57,8 @@ class LatticeModel final : public QAbstractTableModel {
   const CellFact* cellAt(const QModelIndex& index) const;
   Line* line_;
   int first_ = 0, positions_ = 0;
-  std::vector<int> steps_;                                 // those with cells
-  std::vector<std::map<int, const CellFact*>> cells_;      // by position; the line keeps the steps alive
+  std::vector<int> steps_;                             // those with cells
+  std::vector<std::map<int, const CellFact*>> cells_;  // by position; the line keeps the steps alive
 };
 
 }  // namespace decoscope

@@ -36,7 +36,8 @@ void RunTreeModel::refresh() {
     // A parent comes before its forks; a damaged session's orphan is shown at the top.
     const RunId parent = nodes_.contains(info.parent) ? info.parent : RunId{};
     std::vector<RunId>& siblings = parent ? nodes_.at(parent).children : roots_;
-    beginInsertRows(parent ? indexOf(parent) : QModelIndex(), static_cast<int>(siblings.size()), static_cast<int>(siblings.size()));
+    beginInsertRows(parent ? indexOf(parent) : QModelIndex(), static_cast<int>(siblings.size()),
+                    static_cast<int>(siblings.size()));
     siblings.push_back(id);
     Node node;
     node.info = std::move(info);
@@ -53,13 +54,19 @@ void RunTreeModel::measure(Node& node) const {
     const StepPointer step = source_->tryStep(node.info.id, index);
     if (!step) break;
     node.seconds += (step->draftMilliseconds + step->verifyMilliseconds + step->otherMilliseconds) / 1e3;
-    node.tokens += std::count_if(step->events.begin(), step->events.end(), [](const Event& event) { return std::holds_alternative<CommitFact>(event); });
+    node.tokens += std::count_if(step->events.begin(), step->events.end(), [](const Event& event) {
+      return std::holds_alternative<CommitFact>(event);
+    });
     ++node.counted;
   }
 }
 
-const std::vector<RunId>& RunTreeModel::childrenOf(const QModelIndex& parent) const { return parent.isValid() ? nodes_.at(runAt(parent)).children : roots_; }
-RunId RunTreeModel::runAt(const QModelIndex& index) const { return index.isValid() ? RunId{static_cast<std::int64_t>(index.internalId())} : RunId{}; }
+const std::vector<RunId>& RunTreeModel::childrenOf(const QModelIndex& parent) const {
+  return parent.isValid() ? nodes_.at(runAt(parent)).children : roots_;
+}
+RunId RunTreeModel::runAt(const QModelIndex& index) const {
+  return index.isValid() ? RunId{static_cast<std::int64_t>(index.internalId())} : RunId{};
+}
 
 QModelIndex RunTreeModel::indexOf(RunId run) const {
   const auto node = nodes_.find(run);
@@ -74,7 +81,8 @@ void RunTreeModel::setCurrent(RunId run) {
   const RunId before = current_;
   current_ = run;
   for (const RunId id : {before, run})
-    if (const QModelIndex at = indexOf(id); at.isValid()) Q_EMIT dataChanged(at, at.siblingAtColumn(columnCount_ - 1));
+    if (const QModelIndex at = indexOf(id); at.isValid())
+      Q_EMIT dataChanged(at, at.siblingAtColumn(columnCount_ - 1));
 }
 
 QModelIndex RunTreeModel::index(int row, int column, const QModelIndex& parent) const {
@@ -90,7 +98,9 @@ QModelIndex RunTreeModel::parent(const QModelIndex& index) const {
   return parent ? indexOf(parent) : QModelIndex();
 }
 
-int RunTreeModel::rowCount(const QModelIndex& parent) const { return parent.isValid() && parent.column() != 0 ? 0 : static_cast<int>(childrenOf(parent).size()); }
+int RunTreeModel::rowCount(const QModelIndex& parent) const {
+  return parent.isValid() && parent.column() != 0 ? 0 : static_cast<int>(childrenOf(parent).size());
+}
 
 QVariant RunTreeModel::data(const QModelIndex& index, int role) const {
   if (!index.isValid()) return {};
@@ -98,10 +108,16 @@ QVariant RunTreeModel::data(const QModelIndex& index, int role) const {
   const RunInfo& info = node.info;
   const bool fork = static_cast<bool>(info.parent);
   switch (role) {
-    case runRole: return QVariant::fromValue(static_cast<qlonglong>(info.id.value));
+    case runRole:
+      return QVariant::fromValue(static_cast<qlonglong>(info.id.value));
     case Qt::DisplayRole:
-      if (index.column() == speedColumn) return node.seconds > 0 ? QStringLiteral("%1 tok/s").arg(static_cast<double>(node.tokens) / node.seconds, 0, 'f', 1) : QString();
-      return QString::fromStdString(info.name.empty() ? info.method : info.name) + (fork ? QStringLiteral(" @ %1").arg(info.forkStep) : QString()) + (info.forced ? QStringLiteral(" · forced") : QString());
+      if (index.column() == speedColumn)
+        return node.seconds > 0 ? QStringLiteral("%1 tok/s")
+                                      .arg(static_cast<double>(node.tokens) / node.seconds, 0, 'f', 1)
+                                : QString();
+      return QString::fromStdString(info.name.empty() ? info.method : info.name) +
+             (fork ? QStringLiteral(" @ %1").arg(info.forkStep) : QString()) +
+             (info.forced ? QStringLiteral(" · forced") : QString());
     case Qt::ToolTipRole:
       return tr("Run %1 · %2\nseed %3 · %4 new tokens · %5%6\n%7")
           .arg(info.id.value)
@@ -109,19 +125,29 @@ QVariant RunTreeModel::data(const QModelIndex& index, int role) const {
           .arg(info.seed)
           .arg(node.tokens)
           .arg(QString::fromLatin1(name(info.state)))
-          .arg(info.stopReason.empty() ? QString() : QStringLiteral(" (%1)").arg(QString::fromStdString(info.stopReason)))
-          .arg(fork ? tr("fork of run %1 at step %2").arg(info.parent.value).arg(info.forkStep) : tr("begins with its own prompt"));
-    case Qt::TextAlignmentRole: return index.column() == speedColumn ? QVariant(Qt::AlignRight | Qt::AlignVCenter) : QVariant(Qt::AlignLeft | Qt::AlignVCenter);
-    case Qt::ForegroundRole: return index.column() == speedColumn ? QVariant(style::colour(style::theme().dim)) : QVariant();
+          .arg(info.stopReason.empty() ? QString()
+                                       : QStringLiteral(" (%1)").arg(QString::fromStdString(info.stopReason)))
+          .arg(fork ? tr("fork of run %1 at step %2").arg(info.parent.value).arg(info.forkStep)
+                    : tr("begins with its own prompt"));
+    case Qt::TextAlignmentRole:
+      return index.column() == speedColumn ? QVariant(Qt::AlignRight | Qt::AlignVCenter)
+                                           : QVariant(Qt::AlignLeft | Qt::AlignVCenter);
+    case Qt::ForegroundRole:
+      return index.column() == speedColumn ? QVariant(style::colour(style::theme().dim)) : QVariant();
     case Qt::FontRole: {
       QFont font = style::interfaceFont();
-      if (index.column() == speedColumn) font.setPointSizeF(8.5);
-      else if (info.id == current_) font.setWeight(QFont::DemiBold);
+      if (index.column() == speedColumn)
+        font.setPointSizeF(8.5);
+      else if (info.id == current_)
+        font.setWeight(QFont::DemiBold);
       return font;
     }
     case Qt::DecorationRole: {
       if (index.column() != nameColumn) return {};
-      const Tone tone = info.state == RunState::failed ? Tone::rejected : fork ? Tone::resampled : info.method == "sampling" ? Tone::notReached : Tone::accepted;
+      const Tone tone = info.state == RunState::failed ? Tone::rejected
+                        : fork                         ? Tone::resampled
+                        : info.method == "sampling"    ? Tone::notReached
+                                                       : Tone::accepted;
       QPixmap dot(16, 16);
       dot.fill(Qt::transparent);
       QPainter painter(&dot);
@@ -132,7 +158,8 @@ QVariant RunTreeModel::data(const QModelIndex& index, int role) const {
       painter.end();
       return QIcon(dot);
     }
-    default: return {};
+    default:
+      return {};
   }
 }
 

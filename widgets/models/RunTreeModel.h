@@ -36,7 +36,7 @@ class RunTreeModel final : public QAbstractItemModel {
     RunInfo info;
     RunId parent;
     std::vector<RunId> children;
-    StepIndex counted = 0;      // steps whose time is in the sums
+    StepIndex counted = 0;  // steps whose time is in the sums
     double seconds = 0;
     std::int64_t tokens = 0;
   };

@@ -1,5 +1,5 @@
-// What is selected and what the pointer is over, shared by every view. Selections form a history, so that a view state can be undone.
-// GUI thread.
+// What is selected and what the pointer is over, shared by every view. Selections form a history, so that a
+// view state can be undone. GUI thread.
 #pragma once
 
 #include <QObject>

@@ -1,5 +1,5 @@
-// The answer to "why?" for a mark: the numbers of its verdict, each with what it means, and a sentence that ties them together. Made from
-// recorded facts alone.
+// The answer to "why?" for a mark: the numbers of its verdict, each with what it means, and a sentence that
+// ties them together. Made from recorded facts alone.
 #pragma once
 
 #include <QString>

@@ -6,8 +6,8 @@
 #include <QHeaderView>
 #include <QLabel>
 #include <QLineEdit>
-#include <QStyle>
 #include <QShortcut>
+#include <QStyle>
 #include <QTableView>
 #include <QVBoxLayout>
 
@@ -15,7 +15,8 @@
 
 namespace decoscope {
 
-EventLog::EventLog(EventModel* events, Selection* selection, QWidget* parent) : QWidget(parent), events_(events), filtered_(new EventFilterModel(this)), selection_(selection) {
+EventLog::EventLog(EventModel* events, Selection* selection, QWidget* parent)
+    : QWidget(parent), events_(events), filtered_(new EventFilterModel(this)), selection_(selection) {
   setObjectName("eventLog");
   auto* layout = new QVBoxLayout(this);
   layout->setContentsMargins(8, 8, 8, 4);
@@ -23,9 +24,14 @@ EventLog::EventLog(EventModel* events, Selection* selection, QWidget* parent) : 
   filter_->setObjectName("eventFilter");
   filter_->setClearButtonEnabled(true);
   filter_->setPlaceholderText(tr("Filter: status==rejected && p<0.1"));
-  filter_->setToolTip(tr("Comparisons of fields joined by && || ! and brackets, or a word to look for.\nFields: %1").arg(EventFilter::fields().join(QStringLiteral(", "))));
+  filter_->setToolTip(
+      tr("Comparisons of fields joined by && || ! and brackets, or a word to look for.\nFields: %1")
+          .arg(EventFilter::fields().join(QStringLiteral(", "))));
   filter_->setAccessibleName(tr("Event filter"));
-  auto* completer = new QCompleter(QStringList{"status==rejected", "status==accepted", "event==draw", "event==verdict", "event==commit", "p<0.1", "q>0.5", "entropy>2", "status==rejected && p<0.1"}, filter_);
+  auto* completer =
+      new QCompleter(QStringList{"status==rejected", "status==accepted", "event==draw", "event==verdict",
+                                 "event==commit", "p<0.1", "q>0.5", "entropy>2", "status==rejected && p<0.1"},
+                     filter_);
   completer->setCaseSensitivity(Qt::CaseInsensitive);
   filter_->setCompleter(completer);
   message_ = new QLabel;
@@ -61,7 +67,9 @@ EventLog::EventLog(EventModel* events, Selection* selection, QWidget* parent) : 
   apply();
 }
 
-void EventLog::setFilter(const QString& text) { filter_->setText(text); }
+void EventLog::setFilter(const QString& text) {
+  filter_->setText(text);
+}
 
 void EventLog::apply() {
   auto parsed = EventFilter::parse(filter_->text());
@@ -73,7 +81,9 @@ void EventLog::apply() {
     return;
   }
   if (sender() == filter_ || sender() == nullptr) filtered_->setFilter(std::move(*parsed));
-  message_->setText(filter_->text().trimmed().isEmpty() ? tr("%1 events").arg(events_->rowCount()) : tr("%1 of %2 events").arg(filtered_->rowCount()).arg(events_->rowCount()));
+  message_->setText(filter_->text().trimmed().isEmpty()
+                        ? tr("%1 events").arg(events_->rowCount())
+                        : tr("%1 of %2 events").arg(filtered_->rowCount()).arg(events_->rowCount()));
 }
 
 void EventLog::copyRows() {
@@ -81,7 +91,8 @@ void EventLog::copyRows() {
   for (const QModelIndex& index : table_->selectionModel()->selectedRows()) {
     QStringList cells;
     // The tool tip of a number holds all of its digits.
-    for (int column = 0; column < EventModel::columnCount_; ++column) cells << filtered_->data(index.siblingAtColumn(column), Qt::ToolTipRole).toString();
+    for (int column = 0; column < EventModel::columnCount_; ++column)
+      cells << filtered_->data(index.siblingAtColumn(column), Qt::ToolTipRole).toString();
     text += cells.join('\t') + '\n';
   }
   if (!text.isEmpty()) QApplication::clipboard()->setText(text);

@@ -22,8 +22,10 @@ namespace decoscope {
 namespace {
 constexpr int kRow = 28, kEntries = 12;
 
-QString brief(double p) { return p > 0 && p < 0.001 ? QStringLiteral("<.001") : rounded(p, 3); }
+QString brief(double p) {
+  return p > 0 && p < 0.001 ? QStringLiteral("<.001") : rounded(p, 3);
 }
+}  // namespace
 
 DistributionBars::DistributionBars(Line* line, QWidget* parent) : QWidget(parent), line_(line) {
   setMouseTracking(true);
@@ -38,7 +40,9 @@ void DistributionBars::show(Distributions distributions, TokenId marked) {
   update();
 }
 
-QSize DistributionBars::sizeHint() const { return {260, static_cast<int>(distributions_.rows.size()) * kRow}; }
+QSize DistributionBars::sizeHint() const {
+  return {260, static_cast<int>(distributions_.rows.size()) * kRow};
+}
 int DistributionBars::rowAt(QPoint at) const {
   const int row = at.y() / kRow;
   return at.y() >= 0 && row < static_cast<int>(distributions_.rows.size()) ? row : -1;
@@ -56,13 +60,17 @@ void DistributionBars::paintEvent(QPaintEvent*) {
   for (std::size_t i = 0; i < distributions_.rows.size(); ++i) {
     const DistributionRow& row = distributions_.rows[i];
     const int top = static_cast<int>(i) * kRow;
-    if (row.token == marked_) painter.fillRect(0, top, width(), kRow, style::colour(theme.style(Tone::rejected).fill));
+    if (row.token == marked_)
+      painter.fillRect(0, top, width(), kRow, style::colour(theme.style(Tone::rejected).fill));
     painter.setFont(token);
     painter.setPen(style::colour(theme.text));
-    painter.drawText(QRect(4, top, left - 10, kRow), Qt::AlignVCenter | Qt::AlignLeft, painter.fontMetrics().elidedText(style::withoutLigatures(line_->text(row.token)), Qt::ElideRight, left - 12));
+    painter.drawText(QRect(4, top, left - 10, kRow), Qt::AlignVCenter | Qt::AlignLeft,
+                     painter.fontMetrics().elidedText(style::withoutLigatures(line_->text(row.token)),
+                                                      Qt::ElideRight, left - 12));
     painter.setPen(Qt::NoPen);
     double y = top + 6;
-    for (const auto& [value, tone] : {std::pair{row.q, Tone::draft}, {row.p, Tone::target}, {row.residual, Tone::residual}}) {
+    for (const auto& [value, tone] :
+         {std::pair{row.q, Tone::draft}, {row.p, Tone::target}, {row.residual, Tone::residual}}) {
       if (!std::isnan(value)) {
         painter.setBrush(style::colour(theme.style(tone).edge));
         painter.drawRoundedRect(QRectF(left, y, std::max(1.0, full * std::min(value, 1.0)), 4), 2, 2);
@@ -72,8 +80,13 @@ void DistributionBars::paintEvent(QPaintEvent*) {
     painter.setFont(number);
     painter.setPen(style::colour(theme.dim));
     const bool two = !std::isnan(row.q);
-    if (two) painter.drawText(QRect(width() - right, top + 1, right - 4, kRow / 2), Qt::AlignRight | Qt::AlignVCenter, brief(row.q));
-    if (!std::isnan(row.p)) painter.drawText(QRect(width() - right, top + (two ? kRow / 2 - 1 : 0), right - 4, two ? kRow / 2 : kRow), Qt::AlignRight | Qt::AlignVCenter, brief(row.p));
+    if (two)
+      painter.drawText(QRect(width() - right, top + 1, right - 4, kRow / 2),
+                       Qt::AlignRight | Qt::AlignVCenter, brief(row.q));
+    if (!std::isnan(row.p))
+      painter.drawText(
+          QRect(width() - right, top + (two ? kRow / 2 - 1 : 0), right - 4, two ? kRow / 2 : kRow),
+          Qt::AlignRight | Qt::AlignVCenter, brief(row.p));
   }
 }
 
@@ -83,7 +96,13 @@ bool DistributionBars::event(QEvent* event) {
     const int i = rowAt(help->pos());
     if (i < 0) return true;
     const DistributionRow& row = distributions_.rows[static_cast<std::size_t>(i)];
-    QToolTip::showText(help->globalPos(), tr("%1   token %2\ndrafter q = %3\ntarget p = %4  (log p = %5 nats)\nresidual = %6").arg(line_->text(row.token)).arg(row.token).arg(exactText(row.q), exactText(row.p), exactText(std::log(row.p)), exactText(row.residual)), this);
+    QToolTip::showText(
+        help->globalPos(),
+        tr("%1   token %2\ndrafter q = %3\ntarget p = %4  (log p = %5 nats)\nresidual = %6")
+            .arg(line_->text(row.token))
+            .arg(row.token)
+            .arg(exactText(row.q), exactText(row.p), exactText(std::log(row.p)), exactText(row.residual)),
+        this);
     return true;
   }
   return QWidget::event(event);
@@ -94,18 +113,28 @@ void DistributionBars::contextMenuEvent(QContextMenuEvent* event) {
   if (i < 0) return;
   const DistributionRow row = distributions_.rows[static_cast<std::size_t>(i)];
   QMenu menu(this);
-  menu.addAction(tr("Force %1 here").arg(line_->text(row.token)), this, [this, row] { Q_EMIT tokenChosen(row.token); });
+  menu.addAction(tr("Force %1 here").arg(line_->text(row.token)), this,
+                 [this, row] { Q_EMIT tokenChosen(row.token); });
   menu.addSeparator();
-  menu.addAction(tr("Copy row"), this, [this, row] { QApplication::clipboard()->setText(QStringLiteral("%1\t%2\t%3\t%4\t%5").arg(row.token).arg(line_->text(row.token), exactText(row.q), exactText(row.p), exactText(row.residual))); });
+  menu.addAction(tr("Copy row"), this, [this, row] {
+    QApplication::clipboard()->setText(
+        QStringLiteral("%1\t%2\t%3\t%4\t%5")
+            .arg(row.token)
+            .arg(line_->text(row.token), exactText(row.q), exactText(row.p), exactText(row.residual)));
+  });
   menu.addAction(tr("Copy table"), this, [this] {
     QString text = QStringLiteral("token\ttext\tq\tp\tresidual\n");
-    for (const DistributionRow& r : distributions_.rows) text += QStringLiteral("%1\t%2\t%3\t%4\t%5\n").arg(r.token).arg(line_->text(r.token), exactText(r.q), exactText(r.p), exactText(r.residual));
+    for (const DistributionRow& r : distributions_.rows)
+      text += QStringLiteral("%1\t%2\t%3\t%4\t%5\n")
+                  .arg(r.token)
+                  .arg(line_->text(r.token), exactText(r.q), exactText(r.p), exactText(r.residual));
     QApplication::clipboard()->setText(text);
   });
   menu.exec(event->globalPos());
 }
 
-Inspector::Inspector(Line* line, Selection* selection, QWidget* parent) : QScrollArea(parent), line_(line), selection_(selection) {
+Inspector::Inspector(Line* line, Selection* selection, QWidget* parent)
+    : QScrollArea(parent), line_(line), selection_(selection) {
   setObjectName("inspector");
   setWidgetResizable(true);
   setFrameShape(QFrame::NoFrame);
@@ -176,7 +205,9 @@ void Inspector::show() {
   const bool any = !why.empty();
   card_->setVisible(any);
   heading_->setText(any ? why.heading.toUpper() : tr("INSPECTOR"));
-  sentence_->setText(any ? why.sentence : tr("Select a token, a node or a round: this panel says why it is there, with the numbers of the decision."));
+  sentence_->setText(any ? why.sentence
+                         : tr("Select a token, a node or a round: this panel says why it is there, with the "
+                              "numbers of the decision."));
   if (!any) {
     distributionHeading_->hide();
     distributionNote_->hide();
@@ -184,11 +215,16 @@ void Inspector::show() {
     return;
   }
   const Theme& theme = style::theme();
-  const char* verdict = why.tone == Tone::accepted ? "accepted" : why.tone == Tone::rejected ? "rejected" : why.tone == Tone::bonus ? "bonus" : why.tone == Tone::resampled ? "resampled" : "";
+  const char* verdict = why.tone == Tone::accepted    ? "accepted"
+                        : why.tone == Tone::rejected  ? "rejected"
+                        : why.tone == Tone::bonus     ? "bonus"
+                        : why.tone == Tone::resampled ? "resampled"
+                                                      : "";
   card_->setProperty("verdict", verdict);
   card_->style()->unpolish(card_);
   card_->style()->polish(card_);
-  const QString edge = style::colour(why.tone == Tone::notReached ? theme.dim : theme.style(why.tone).edge).name();
+  const QString edge =
+      style::colour(why.tone == Tone::notReached ? theme.dim : theme.style(why.tone).edge).name();
   title_->setText(style::withoutLigatures(why.title));
   title_->setStyleSheet(QStringLiteral("color: %1").arg(edge));
   subtitle_->setText(why.subtitle);
@@ -224,14 +260,23 @@ void Inspector::show() {
   if (distributions.hasDraft) shown << QStringLiteral("q");
   shown << QStringLiteral("p");
   if (distributions.hasResidual) shown << tr("residual");
-  distributionHeading_->setText(tr("DISTRIBUTIONS %1  %2").arg(distributions.after.toUpper().section(' ', 0, 0) + ' ' + distributions.after.section(' ', 1), shown.join(QStringLiteral(" · "))));
-  distributionNote_->setText(tr("entropy %1 nats · outside the list %2").arg(rounded(distributions.entropy, 3), rounded(distributions.tailMass, 4)));
-  distributionNote_->setToolTip(tr("entropy of the whole distribution: %1 nats\nof the raw logits: %2 nats\nprobability outside the recorded entries: %3").arg(exactText(distributions.entropy), exactText(distributions.rawEntropy), exactText(distributions.tailMass)));
+  distributionHeading_->setText(
+      tr("DISTRIBUTIONS %1  %2")
+          .arg(distributions.after.toUpper().section(' ', 0, 0) + ' ' + distributions.after.section(' ', 1),
+               shown.join(QStringLiteral(" · "))));
+  distributionNote_->setText(tr("entropy %1 nats · outside the list %2")
+                                 .arg(rounded(distributions.entropy, 3), rounded(distributions.tailMass, 4)));
+  distributionNote_->setToolTip(tr("entropy of the whole distribution: %1 nats\nof the raw logits: %2 "
+                                   "nats\nprobability outside the recorded entries: %3")
+                                    .arg(exactText(distributions.entropy),
+                                         exactText(distributions.rawEntropy),
+                                         exactText(distributions.tailMass)));
   TokenId marked = -1;
   const MarkId& mark = selection_->selected();
   if (const int index = line_->indexOf(mark); index >= 0 && mark.kind == MarkId::Kind::node) {
     const Round round = roundOf(*line_->step(index), line_->rootOf(index));
-    if (mark.item >= 0 && mark.item + 1 < static_cast<std::int64_t>(round.nodes.size())) marked = round.nodes[static_cast<std::size_t>(mark.item) + 1].token;
+    if (mark.item >= 0 && mark.item + 1 < static_cast<std::int64_t>(round.nodes.size()))
+      marked = round.nodes[static_cast<std::size_t>(mark.item) + 1].token;
   }
   bars_->show(distributions, marked);
 }

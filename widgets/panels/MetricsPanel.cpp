@@ -1,11 +1,11 @@
 #include "widgets/panels/MetricsPanel.h"
 
+#include <QAction>
 #include <QApplication>
 #include <QClipboard>
+#include <QElapsedTimer>
 #include <QGridLayout>
 #include <QLabel>
-#include <QAction>
-#include <QElapsedTimer>
 #include <QThreadPool>
 
 #include "widgets/models/Numbers.h"
@@ -13,7 +13,8 @@
 
 namespace decoscope {
 
-MetricsPanel::MetricsPanel(Line* line, QWidget* parent) : QWidget(parent), line_(line), grid_(new QGridLayout(this)) {
+MetricsPanel::MetricsPanel(Line* line, QWidget* parent)
+    : QWidget(parent), line_(line), grid_(new QGridLayout(this)) {
   setObjectName("metrics");
   grid_->setContentsMargins(0, 0, 0, 0);
   grid_->setVerticalSpacing(4);
@@ -21,7 +22,8 @@ MetricsPanel::MetricsPanel(Line* line, QWidget* parent) : QWidget(parent), line_
   delay_.setSingleShot(true);
   delay_.setInterval(200);
   connect(&delay_, &QTimer::timeout, this, &MetricsPanel::compute);
-  for (const auto signal : {&Line::infoChanged, &Line::reset}) connect(line, signal, this, [this] {
+  for (const auto signal : {&Line::infoChanged, &Line::reset})
+    connect(line, signal, this, [this] {
       if (!delay_.isActive()) delay_.start();
     });
 }
@@ -74,17 +76,24 @@ void MetricsPanel::show(const std::vector<Metric>& metrics) {
     auto* title = new QLabel(QString::fromStdString(metric.title));
     title->setProperty("role", "dim");
     const bool whole = metric.value == std::floor(metric.value) && std::abs(metric.value) < 1e15;
-    auto* value = new QLabel(whole ? QString::number(static_cast<qint64>(metric.value)) : rounded(metric.value, std::abs(metric.value) >= 100 ? 1 : 3));
+    auto* value = new QLabel(whole ? QString::number(static_cast<qint64>(metric.value))
+                                   : rounded(metric.value, std::abs(metric.value) >= 100 ? 1 : 3));
     value->setFont(mono);
     value->setAlignment(Qt::AlignRight);
     value->setTextInteractionFlags(Qt::TextSelectableByMouse);
-    const QString exact = exactText(metric.value) + (metric.unit.empty() ? QString() : QStringLiteral(" ") + QString::fromStdString(metric.unit));
-    const QString tip = tr("%1\n%2\n= %3\nfrom: %4\n%5").arg(exact, QString::fromStdString(metric.name), QString::fromStdString(metric.formula), QString::fromStdString(metric.inputs), QString::fromStdString(metric.definition));
+    const QString exact =
+        exactText(metric.value) +
+        (metric.unit.empty() ? QString() : QStringLiteral(" ") + QString::fromStdString(metric.unit));
+    const QString tip =
+        tr("%1\n%2\n= %3\nfrom: %4\n%5")
+            .arg(exact, QString::fromStdString(metric.name), QString::fromStdString(metric.formula),
+                 QString::fromStdString(metric.inputs), QString::fromStdString(metric.definition));
     title->setToolTip(tip);
     value->setToolTip(tip);
     value->setContextMenuPolicy(Qt::ActionsContextMenu);
     auto* copy = new QAction(tr("Copy %1").arg(exact), value);
-    connect(copy, &QAction::triggered, value, [text = exactText(metric.value)] { QApplication::clipboard()->setText(text); });
+    connect(copy, &QAction::triggered, value,
+            [text = exactText(metric.value)] { QApplication::clipboard()->setText(text); });
     value->addAction(copy);
     grid_->addWidget(title, row, 0);
     grid_->addWidget(value, row++, 1);

@@ -1,4 +1,5 @@
-// The metrics of a line, each with its formula on hover and every digit on copy. GUI thread; sums run on a pool.
+// The metrics of a line, each with its formula on hover and every digit on copy. GUI thread; sums run on a
+// pool.
 #pragma once
 
 #include <QTimer>

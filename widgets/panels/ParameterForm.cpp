@@ -26,15 +26,23 @@ void ParameterForm::show(const ParamSchema& schema) {
   std::map<std::string, std::string> kept;
   for (const ParamSpec& spec : schema_.specs()) {
     std::string value = paramText(spec.defaultValue);
-    if (const auto before = values_.find(spec.name); before != values_.end() && schema_.parse(spec.name, before->second)) value = before->second;
+    if (const auto before = values_.find(spec.name);
+        before != values_.end() && schema_.parse(spec.name, before->second))
+      value = before->second;
     kept[spec.name] = value;
     auto* label = new QLabel(QString::fromStdString(spec.title.empty() ? spec.name : spec.title));
     label->setProperty("role", "dim");
     label->setMinimumWidth(kLabelWidth);
     QWidget* editor = editorFor(spec);
     QString help = QString::fromStdString(spec.help);
-    if (spec.type == ParamType::integer || spec.type == ParamType::real) help += tr("\nfrom %1 to %2%3").arg(spec.minimum).arg(spec.maximum).arg(spec.unit.empty() ? QString() : QStringLiteral(" ") + QString::fromStdString(spec.unit));
-    help += tr("\ndefault %1 · --set %2=…").arg(QString::fromStdString(paramText(spec.defaultValue)), QString::fromStdString(spec.name));
+    if (spec.type == ParamType::integer || spec.type == ParamType::real)
+      help +=
+          tr("\nfrom %1 to %2%3")
+              .arg(spec.minimum)
+              .arg(spec.maximum)
+              .arg(spec.unit.empty() ? QString() : QStringLiteral(" ") + QString::fromStdString(spec.unit));
+    help += tr("\ndefault %1 · --set %2=…")
+                .arg(QString::fromStdString(paramText(spec.defaultValue)), QString::fromStdString(spec.name));
     label->setToolTip(help);
     editor->setToolTip(help);
     editor->setAccessibleName(label->text());
@@ -44,7 +52,8 @@ void ParameterForm::show(const ParamSchema& schema) {
   }
   values_ = std::move(kept);
   for (const ParamSpec& spec : schema_.specs())
-    if (const auto value = schema_.parse(spec.name, values_[spec.name])) write(spec, editors_[spec.name], *value);
+    if (const auto value = schema_.parse(spec.name, values_[spec.name]))
+      write(spec, editors_[spec.name], *value);
   filling_ = false;
 }
 
@@ -58,21 +67,26 @@ QWidget* ParameterForm::editorFor(const ParamSpec& spec) {
   if (spec.type == ParamType::choice) {
     auto* box = new QComboBox;
     for (const std::string& choice : spec.choices) box->addItem(QString::fromStdString(choice));
-    connect(box, &QComboBox::currentTextChanged, this, [this, spec](const QString& text) { take(spec, text.toStdString()); });
+    connect(box, &QComboBox::currentTextChanged, this,
+            [this, spec](const QString& text) { take(spec, text.toStdString()); });
     return box;
   }
   // Numbers are typed as text: a spin box would round what it shows.
   auto* edit = new QLineEdit;
   if (spec.type != ParamType::text) edit->setAlignment(Qt::AlignRight);
-  connect(edit, &QLineEdit::textEdited, this, [this, spec](const QString& text) { take(spec, text.trimmed().toStdString()); });
+  connect(edit, &QLineEdit::textEdited, this,
+          [this, spec](const QString& text) { take(spec, text.trimmed().toStdString()); });
   return edit;
 }
 
 void ParameterForm::write(const ParamSpec& spec, QWidget* editor, const ParamValue& value) {
   const QSignalBlocker blocker(editor);
-  if (auto* box = qobject_cast<QCheckBox*>(editor)) box->setChecked(std::get<bool>(value));
-  else if (auto* choice = qobject_cast<QComboBox*>(editor)) choice->setCurrentText(QString::fromStdString(std::get<std::string>(value)));
-  else if (auto* edit = qobject_cast<QLineEdit*>(editor)) edit->setText(QString::fromStdString(paramText(value)));
+  if (auto* box = qobject_cast<QCheckBox*>(editor))
+    box->setChecked(std::get<bool>(value));
+  else if (auto* choice = qobject_cast<QComboBox*>(editor))
+    choice->setCurrentText(QString::fromStdString(std::get<std::string>(value)));
+  else if (auto* edit = qobject_cast<QLineEdit*>(editor))
+    edit->setText(QString::fromStdString(paramText(value)));
   values_[spec.name] = paramText(value);
 }
 
@@ -94,7 +108,9 @@ void ParameterForm::take(const ParamSpec& spec, const std::string& value) {
 
 void ParameterForm::setValues(const ParamSet& values) {
   for (const ParamSpec& spec : schema_.specs())
-    if (const auto found = values.values().find(spec.name); found != values.values().end() && schema_.parse(spec.name, paramText(found->second))) write(spec, editors_.at(spec.name), found->second);
+    if (const auto found = values.values().find(spec.name);
+        found != values.values().end() && schema_.parse(spec.name, paramText(found->second)))
+      write(spec, editors_.at(spec.name), found->second);
 }
 
 void ParameterForm::resetToDefaults() {
@@ -105,7 +121,8 @@ void ParameterForm::resetToDefaults() {
 std::vector<std::string> ParameterForm::assignments(bool complete) const {
   std::vector<std::string> result;
   for (const ParamSpec& spec : schema_.specs())
-    if (const std::string& value = values_.at(spec.name); complete || value != paramText(spec.defaultValue)) result.push_back(spec.name + "=" + value);
+    if (const std::string& value = values_.at(spec.name); complete || value != paramText(spec.defaultValue))
+      result.push_back(spec.name + "=" + value);
   return result;
 }
 

@@ -18,7 +18,8 @@ namespace {
 constexpr int kBar = 26, kPitch = 32, kLeft = 14, kTop = 28, kDots = 16;
 }
 
-RoundsTimeline::RoundsTimeline(Line* line, Selection* selection, QWidget* parent) : QAbstractScrollArea(parent), line_(line), selection_(selection) {
+RoundsTimeline::RoundsTimeline(Line* line, Selection* selection, QWidget* parent)
+    : QAbstractScrollArea(parent), line_(line), selection_(selection) {
   setObjectName("rounds");
   setAccessibleName(tr("Rounds timeline"));
   setFrameShape(QFrame::NoFrame);
@@ -27,14 +28,18 @@ RoundsTimeline::RoundsTimeline(Line* line, Selection* selection, QWidget* parent
   viewport()->setMouseTracking(true);
   setFocusPolicy(Qt::StrongFocus);
   connect(line, &Line::reset, this, [this] { setScrollRange(true); });
-  connect(line, &Line::appended, this, [this] { setScrollRange(horizontalScrollBar()->value() >= horizontalScrollBar()->maximum() - kPitch); });
+  connect(line, &Line::appended, this, [this] {
+    setScrollRange(horizontalScrollBar()->value() >= horizontalScrollBar()->maximum() - kPitch);
+  });
   connect(selection, &Selection::changed, this, [this] {
     const auto step = static_cast<int>(selection_->step());
     if (step >= 0) {
       const int x = kLeft + step * kPitch;
       QScrollBar* bar = horizontalScrollBar();
-      if (x < bar->value()) bar->setValue(x - kLeft);
-      else if (x + kPitch > bar->value() + viewport()->width()) bar->setValue(x + kPitch - viewport()->width());
+      if (x < bar->value())
+        bar->setValue(x - kLeft);
+      else if (x + kPitch > bar->value() + viewport()->width())
+        bar->setValue(x + kPitch - viewport()->width());
     }
     viewport()->update();
   });
@@ -70,15 +75,20 @@ void RoundsTimeline::paintEvent(QPaintEvent*) {
   font.setPointSizeF(8.5);
   painter.setFont(font);
   painter.setPen(style::colour(theme.dim));
-  painter.drawText(QPointF(kLeft, 17), tr("Rounds · bar = draft + verify + other time · dots = accepted of drafted · line = acceptance (EMA)"));
+  painter.drawText(QPointF(kLeft, 17), tr("Rounds · bar = draft + verify + other time · dots = accepted of "
+                                          "drafted · line = acceptance (EMA)"));
   if (line_->count() == 0) return;
   painter.setRenderHint(QPainter::Antialiasing);
   const int scroll = horizontalScrollBar()->value();
   const int base = viewport()->height() - kDots;
   const double full = base - kTop, longest = std::max(line_->longestMilliseconds(), 1e-9);
-  const int first = std::max(0, (scroll - kLeft) / kPitch), last = std::min(line_->count() - 1, (scroll + viewport()->width()) / kPitch);
-  const QColor verify = style::colour(theme.style(Tone::notReached).edge), draft = style::colour(theme.style(Tone::draft).edge), other = style::colour(theme.style(Tone::resampled).edge);
-  const QColor accepted = style::colour(theme.style(Tone::accepted).edge), missed = style::colour(theme.faint);
+  const int first = std::max(0, (scroll - kLeft) / kPitch),
+            last = std::min(line_->count() - 1, (scroll + viewport()->width()) / kPitch);
+  const QColor verify = style::colour(theme.style(Tone::notReached).edge),
+               draft = style::colour(theme.style(Tone::draft).edge),
+               other = style::colour(theme.style(Tone::resampled).edge);
+  const QColor accepted = style::colour(theme.style(Tone::accepted).edge),
+               missed = style::colour(theme.faint);
   QPainterPath trend;
   bool started = false;
   for (int i = first; i <= last; ++i) {
@@ -86,7 +96,8 @@ void RoundsTimeline::paintEvent(QPaintEvent*) {
     const double x = kLeft + i * kPitch - scroll;
     double y = base;
     painter.setPen(Qt::NoPen);
-    for (const auto& [time, colour] : {std::pair{round.verify, verify}, {round.draft, draft}, {round.other, other}}) {
+    for (const auto& [time, colour] :
+         {std::pair{round.verify, verify}, {round.draft, draft}, {round.other, other}}) {
       const double height = full * time / longest;
       if (height < 0.3) continue;
       painter.setBrush(colour);
@@ -121,7 +132,9 @@ void RoundsTimeline::paintEvent(QPaintEvent*) {
   painter.drawPath(trend);
 }
 
-void RoundsTimeline::select(int round) { selection_->select({MarkId::Kind::round, line_->step(round)->run, round, -1}); }
+void RoundsTimeline::select(int round) {
+  selection_->select({MarkId::Kind::round, line_->step(round)->run, round, -1});
+}
 
 void RoundsTimeline::mousePressEvent(QMouseEvent* event) {
   const int round = roundAt(event->pos());
@@ -136,13 +149,16 @@ void RoundsTimeline::mouseMoveEvent(QMouseEvent* event) {
 void RoundsTimeline::keyPressEvent(QKeyEvent* event) {
   const int by = event->key() == Qt::Key_Left ? -1 : event->key() == Qt::Key_Right ? 1 : 0;
   const int to = static_cast<int>(selection_->step()) + by;
-  if (by != 0 && to >= 0 && to < line_->count()) select(to);
-  else QAbstractScrollArea::keyPressEvent(event);
+  if (by != 0 && to >= 0 && to < line_->count())
+    select(to);
+  else
+    QAbstractScrollArea::keyPressEvent(event);
 }
 
 void RoundsTimeline::wheelEvent(QWheelEvent* event) {
   const QPoint delta = event->angleDelta();
-  horizontalScrollBar()->setValue(horizontalScrollBar()->value() - (delta.x() != 0 ? delta.x() : delta.y()) / 2);
+  horizontalScrollBar()->setValue(horizontalScrollBar()->value() -
+                                  (delta.x() != 0 ? delta.x() : delta.y()) / 2);
   event->accept();
 }
 
@@ -156,13 +172,15 @@ bool RoundsTimeline::viewportEvent(QEvent* event) {
     }
     const RoundSummary& round = line_->round(i);
     QToolTip::showText(help->globalPos(),
-                       tr("Round %1\n%2 proposed, %3 tested, %4 accepted, %5 committed\ndraft %6 ms\nverify %7 ms\nother %8 ms\nacceptance (EMA, weight 0.3) %9")
+                       tr("Round %1\n%2 proposed, %3 tested, %4 accepted, %5 committed\ndraft %6 ms\nverify "
+                          "%7 ms\nother %8 ms\nacceptance (EMA, weight 0.3) %9")
                            .arg(i)
                            .arg(round.proposed)
                            .arg(round.tested)
                            .arg(round.accepted)
                            .arg(round.committed)
-                           .arg(exactText(round.draft), exactText(round.verify), exactText(round.other), exactText(round.trend)),
+                           .arg(exactText(round.draft), exactText(round.verify), exactText(round.other),
+                                exactText(round.trend)),
                        this);
     return true;
   }

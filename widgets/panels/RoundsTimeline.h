@@ -1,4 +1,5 @@
-// One bar a round: draft, verify and other time, accepted of drafted, and the running acceptance. Only the bars in sight are painted. GUI thread.
+// One bar a round: draft, verify and other time, accepted of drafted, and the running acceptance. Only the
+// bars in sight are painted. GUI thread.
 #pragma once
 
 #include <QAbstractScrollArea>

@@ -26,20 +26,28 @@ QFont tokenFont() {
 
 Tone toneOf(Provenance provenance) {
   switch (provenance) {
-    case Provenance::accepted: return Tone::accepted;
-    case Provenance::resampled: return Tone::resampled;
-    case Provenance::bonus: return Tone::bonus;
-    case Provenance::forced: return Tone::forced;
-    case Provenance::denoised: return Tone::accepted;
-    case Provenance::prompt: return Tone::prompt;
-    case Provenance::plain: break;
+    case Provenance::accepted:
+      return Tone::accepted;
+    case Provenance::resampled:
+      return Tone::resampled;
+    case Provenance::bonus:
+      return Tone::bonus;
+    case Provenance::forced:
+      return Tone::forced;
+    case Provenance::denoised:
+      return Tone::accepted;
+    case Provenance::prompt:
+      return Tone::prompt;
+    case Provenance::plain:
+      break;
   }
   return Tone::neutral;
 }
 
 }  // namespace
 
-TranscriptView::TranscriptView(Line* line, Selection* selection, QWidget* parent) : QAbstractScrollArea(parent), line_(line), selection_(selection) {
+TranscriptView::TranscriptView(Line* line, Selection* selection, QWidget* parent)
+    : QAbstractScrollArea(parent), line_(line), selection_(selection) {
   setObjectName("transcript");
   setAccessibleName(tr("Transcript"));
   setFrameShape(QFrame::NoFrame);
@@ -51,8 +59,10 @@ TranscriptView::TranscriptView(Line* line, Selection* selection, QWidget* parent
   connect(line, &Line::appended, this, [this] {
     const bool atEnd = verticalScrollBar()->value() >= verticalScrollBar()->maximum() - 2;
     // Denoised text fills in anywhere; other text only grows.
-    if (line_->hasCells()) restart();
-    else extend(places_.size());
+    if (line_->hasCells())
+      restart();
+    else
+      extend(places_.size());
     setScrollRange();
     if (atEnd) verticalScrollBar()->setValue(verticalScrollBar()->maximum());
     viewport()->update();
@@ -91,7 +101,9 @@ void TranscriptView::extend(std::size_t from) {
   bool newRow = from > 0 && line_->label(text[from - 1].token).ends_with("⏎");
   for (std::size_t i = from; i < text.size(); ++i) {
     const std::string label = line_->label(text[i].token);
-    const auto width = static_cast<float>(metrics.horizontalAdvance(style::withoutLigatures(QString::fromStdString(label)))) + 4;
+    const auto width = static_cast<float>(metrics.horizontalAdvance(
+                           style::withoutLigatures(QString::fromStdString(label)))) +
+                       4;
     if (newRow || (penX_ + width > right && penX_ > kMargin)) {
       penX_ = kMargin;
       rowStart_.push_back(static_cast<int>(i));
@@ -116,10 +128,12 @@ void TranscriptView::resizeEvent(QResizeEvent* event) {
 int TranscriptView::tokenAt(QPoint at) const {
   const int row = (at.y() + verticalScrollBar()->value() - 9) / kRow;
   if (row < 0 || row >= static_cast<int>(rowStart_.size())) return -1;
-  const int end = row + 1 < static_cast<int>(rowStart_.size()) ? rowStart_[static_cast<std::size_t>(row) + 1] : static_cast<int>(places_.size());
+  const int end = row + 1 < static_cast<int>(rowStart_.size()) ? rowStart_[static_cast<std::size_t>(row) + 1]
+                                                               : static_cast<int>(places_.size());
   for (int i = rowStart_[static_cast<std::size_t>(row)]; i < end; ++i) {
     const Place& place = places_[static_cast<std::size_t>(i)];
-    if (static_cast<float>(at.x()) >= place.x && static_cast<float>(at.x()) < place.x + place.width + 1) return i;
+    if (static_cast<float>(at.x()) >= place.x && static_cast<float>(at.x()) < place.x + place.width + 1)
+      return i;
   }
   return -1;
 }
@@ -127,15 +141,21 @@ int TranscriptView::tokenAt(QPoint at) const {
 int TranscriptView::indexOf(const MarkId& mark) const {
   if (mark.kind == MarkId::Kind::none || mark.kind == MarkId::Kind::round) return -1;
   const std::int64_t position = line_->positionOf(mark);
-  const auto found = std::lower_bound(line_->text().begin(), line_->text().end(), position, [](const TextToken& t, std::int64_t p) { return t.position < p; });
-  return position >= 0 && found != line_->text().end() && found->position == position && found - line_->text().begin() < static_cast<std::ptrdiff_t>(places_.size()) ? static_cast<int>(found - line_->text().begin()) : -1;
+  const auto found = std::lower_bound(line_->text().begin(), line_->text().end(), position,
+                                      [](const TextToken& t, std::int64_t p) { return t.position < p; });
+  return position >= 0 && found != line_->text().end() && found->position == position &&
+                 found - line_->text().begin() < static_cast<std::ptrdiff_t>(places_.size())
+             ? static_cast<int>(found - line_->text().begin())
+             : -1;
 }
 
 void TranscriptView::showToken(int index) {
   const int top = places_[static_cast<std::size_t>(index)].row * kRow;
   QScrollBar* bar = verticalScrollBar();
-  if (top < bar->value()) bar->setValue(top);
-  else if (top + kRow + 18 > bar->value() + viewport()->height()) bar->setValue(top + kRow + 18 - viewport()->height());
+  if (top < bar->value())
+    bar->setValue(top);
+  else if (top + kRow + 18 > bar->value() + viewport()->height())
+    bar->setValue(top + kRow + 18 - viewport()->height());
 }
 
 void TranscriptView::paintEvent(QPaintEvent*) {
@@ -147,12 +167,14 @@ void TranscriptView::paintEvent(QPaintEvent*) {
   if (places_.empty()) {
     painter.setFont(style::interfaceFont());
     painter.setPen(style::colour(theme.faint));
-    painter.drawText(viewport()->rect().adjusted(kMargin, 0, -kMargin, 0), Qt::AlignVCenter, tr("The text appears here, each token tinted by who wrote it"));
+    painter.drawText(viewport()->rect().adjusted(kMargin, 0, -kMargin, 0), Qt::AlignVCenter,
+                     tr("The text appears here, each token tinted by who wrote it"));
     return;
   }
   const int scroll = verticalScrollBar()->value();
   const int firstRow = std::clamp((scroll - 9) / kRow, 0, static_cast<int>(rowStart_.size()) - 1);
-  for (auto i = static_cast<std::size_t>(rowStart_[static_cast<std::size_t>(firstRow)]); i < places_.size(); ++i) {
+  for (auto i = static_cast<std::size_t>(rowStart_[static_cast<std::size_t>(firstRow)]); i < places_.size();
+       ++i) {
     const Place& place = places_[i];
     const int top = place.row * kRow + 9 - scroll;
     if (top > viewport()->height()) break;
@@ -177,12 +199,17 @@ void TranscriptView::paintEvent(QPaintEvent*) {
 
 QString TranscriptView::tooltip(int index) const {
   const TextToken& token = line_->text()[static_cast<std::size_t>(index)];
-  QString text = tr("%1   token %2\nposition %3 · %4").arg(line_->text(token.token)).arg(token.token).arg(token.position).arg(QString::fromLatin1(name(token.provenance)));
+  QString text = tr("%1   token %2\nposition %3 · %4")
+                     .arg(line_->text(token.token))
+                     .arg(token.token)
+                     .arg(token.position)
+                     .arg(QString::fromLatin1(name(token.provenance)));
   if (token.step < 0 || token.step >= line_->count()) return text;
   text += tr(" · step %1").arg(token.step);
   const MarkId mark = line_->markOf(token);
   if (mark.kind != MarkId::Kind::node) return text;
-  const Round round = roundOf(*line_->step(static_cast<int>(token.step)), line_->rootOf(static_cast<int>(token.step)));
+  const Round round =
+      roundOf(*line_->step(static_cast<int>(token.step)), line_->rootOf(static_cast<int>(token.step)));
   if (mark.item + 1 >= static_cast<std::int64_t>(round.nodes.size())) return text;
   const RoundNode& node = round.nodes[static_cast<std::size_t>(mark.item) + 1];
   const double p = targetProbability(node);
@@ -193,7 +220,8 @@ QString TranscriptView::tooltip(int index) const {
 
 void TranscriptView::mousePressEvent(QMouseEvent* event) {
   const int index = tokenAt(event->pos());
-  if (index >= 0 && event->button() == Qt::LeftButton) selection_->select(line_->markOf(line_->text()[static_cast<std::size_t>(index)]));
+  if (index >= 0 && event->button() == Qt::LeftButton)
+    selection_->select(line_->markOf(line_->text()[static_cast<std::size_t>(index)]));
 }
 
 void TranscriptView::mouseMoveEvent(QMouseEvent* event) {
@@ -204,13 +232,16 @@ void TranscriptView::mouseMoveEvent(QMouseEvent* event) {
 
 void TranscriptView::keyPressEvent(QKeyEvent* event) {
   int to = selectedToken_;
-  if (event->key() == Qt::Key_Left) --to;
-  else if (event->key() == Qt::Key_Right) ++to;
+  if (event->key() == Qt::Key_Left)
+    --to;
+  else if (event->key() == Qt::Key_Right)
+    ++to;
   else {
     QAbstractScrollArea::keyPressEvent(event);
     return;
   }
-  if (to >= 0 && to < static_cast<int>(places_.size())) selection_->select(line_->markOf(line_->text()[static_cast<std::size_t>(to)]));
+  if (to >= 0 && to < static_cast<int>(places_.size()))
+    selection_->select(line_->markOf(line_->text()[static_cast<std::size_t>(to)]));
 }
 
 void TranscriptView::contextMenuEvent(QContextMenuEvent* event) {
@@ -224,8 +255,10 @@ bool TranscriptView::viewportEvent(QEvent* event) {
   if (event->type() == QEvent::ToolTip) {
     const auto* help = static_cast<QHelpEvent*>(event);
     const int index = tokenAt(help->pos());
-    if (index >= 0) QToolTip::showText(help->globalPos(), tooltip(index), this);
-    else QToolTip::hideText();
+    if (index >= 0)
+      QToolTip::showText(help->globalPos(), tooltip(index), this);
+    else
+      QToolTip::hideText();
     return true;
   }
   if (event->type() == QEvent::Leave) selection_->hover({});

@@ -44,8 +44,8 @@ class TranscriptView final : public QAbstractScrollArea {
 
   Line* line_;
   Selection* selection_;
-  std::vector<Place> places_;   // by index into the text
-  std::vector<int> rowStart_;   // first token of each row
+  std::vector<Place> places_;  // by index into the text
+  std::vector<int> rowStart_;  // first token of each row
   float penX_ = 0;
   int selectedToken_ = -1, hoveredToken_ = -1;
 };

@@ -13,7 +13,9 @@ namespace {
 const Theme* current = &darkTheme();
 bool motionReduced = false;
 
-QString hex(Colour c) { return colour(c).name(); }
+QString hex(Colour c) {
+  return colour(c).name();
+}
 
 QString sheet(const Theme& t) {
   QString css = QStringLiteral(R"(
@@ -94,13 +96,18 @@ QFrame[role="card"][verdict="resampled"] { background: @resampledFill; border-co
 QFrame[role="error"] { background: @rejectedFill; border: 0; border-bottom: 1px solid @rejectedEdge; }
 )");
   const auto mixed = [](Colour a, Colour b, float share) {
-    const auto one = [share](int x, int y) { return static_cast<int>(static_cast<float>(x) * (1 - share) + static_cast<float>(y) * share); };
+    const auto one = [share](int x, int y) {
+      return static_cast<int>(static_cast<float>(x) * (1 - share) + static_cast<float>(y) * share);
+    };
     return QColor(one(a.r, b.r), one(a.g, b.g), one(a.b, b.b)).name();
   };
   const Colour accent = t.style(Tone::accepted).edge;
   css.replace("@primaryLine", mixed(t.panel, accent, t.dark ? 0.5f : 0.6f));
   css.replace("@primary", mixed(t.panel, accent, t.dark ? 0.25f : 0.18f));
-  for (const auto& [word, tone] : {std::pair{"rejected", Tone::rejected}, {"accepted", Tone::accepted}, {"bonus", Tone::bonus}, {"resampled", Tone::resampled}}) {
+  for (const auto& [word, tone] : {std::pair{"rejected", Tone::rejected},
+                                   {"accepted", Tone::accepted},
+                                   {"bonus", Tone::bonus},
+                                   {"resampled", Tone::resampled}}) {
     css.replace(QStringLiteral("@%1Fill").arg(word), mixed(t.panel, t.style(tone).edge, 0.08f));
     css.replace(QStringLiteral("@%1Edge").arg(word), mixed(t.panel, t.style(tone).edge, 0.45f));
   }
@@ -142,7 +149,9 @@ QString withoutLigatures(const QString& text) {
   return result;
 }
 
-const Theme& theme() { return *current; }
+const Theme& theme() {
+  return *current;
+}
 
 Notifier& notifier() {
   static Notifier notifier;
@@ -156,14 +165,18 @@ void apply(const Theme& theme) {
   palette.setColor(QPalette::Base, colour(theme.background));
   palette.setColor(QPalette::AlternateBase, colour(theme.panel));
   palette.setColor(QPalette::Button, colour(theme.raised));
-  for (const QPalette::ColorRole role : {QPalette::WindowText, QPalette::Text, QPalette::ButtonText, QPalette::ToolTipText, QPalette::HighlightedText, QPalette::BrightText}) palette.setColor(role, colour(theme.text));
+  for (const QPalette::ColorRole role :
+       {QPalette::WindowText, QPalette::Text, QPalette::ButtonText, QPalette::ToolTipText,
+        QPalette::HighlightedText, QPalette::BrightText})
+    palette.setColor(role, colour(theme.text));
   palette.setColor(QPalette::ToolTipBase, colour(theme.raised));
   palette.setColor(QPalette::PlaceholderText, colour(theme.faint));
   palette.setColor(QPalette::Highlight, colour(theme.style(Tone::accepted).fill));
   palette.setColor(QPalette::Link, colour(theme.style(Tone::accepted).edge));
   palette.setColor(QPalette::Mid, colour(theme.line));
   palette.setColor(QPalette::Dark, colour(theme.line));
-  for (const QPalette::ColorRole role : {QPalette::WindowText, QPalette::Text, QPalette::ButtonText}) palette.setColor(QPalette::Disabled, role, colour(theme.faint));
+  for (const QPalette::ColorRole role : {QPalette::WindowText, QPalette::Text, QPalette::ButtonText})
+    palette.setColor(QPalette::Disabled, role, colour(theme.faint));
   QApplication::setStyle(QStyleFactory::create("Fusion"));
   QApplication::setPalette(palette);
   QToolTip::setPalette(palette);
@@ -172,7 +185,11 @@ void apply(const Theme& theme) {
   Q_EMIT notifier().changed();
 }
 
-bool reducedMotion() { return motionReduced; }
-void setReducedMotion(bool reduced) { motionReduced = reduced; }
+bool reducedMotion() {
+  return motionReduced;
+}
+void setReducedMotion(bool reduced) {
+  motionReduced = reduced;
+}
 
 }  // namespace decoscope::style

@@ -73,7 +73,8 @@ class AdaptiveController final : public Controller {
     const std::vector<double> reach = reachProbabilities(tree);
     std::vector<std::size_t> order(tree.nodes.size());
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return reach[a] > reach[b]; });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return reach[a] > reach[b]; });
     // Parents come first in this order too: a product never exceeds its prefix, and the sort is stable.
     double tokens = 1, best = 1;
     std::size_t keep = 0;
@@ -89,7 +90,8 @@ class AdaptiveController final : public Controller {
     std::sort(order.begin(), order.end());
     keepNodes(tree, order);
     char text[160];
-    std::snprintf(text, sizeof text, "Kept %zu of %zu nodes: expected gain %.3f over a plain step.", keep, full, best);
+    std::snprintf(text, sizeof text, "Kept %zu of %zu nodes: expected gain %.3f over a plain step.", keep,
+                  full, best);
     return text;
   }
 
@@ -120,7 +122,8 @@ class AdaptiveController final : public Controller {
   // Before anything is known: the first child is right one time in four, later ones less.
   static double prior(const DraftNode& node) { return 0.25 / (1 + node.rank); }
 
-  void learn(const DraftTree& tree, const std::vector<std::vector<NodeId>>& children, std::span<const NodeId> matched) {
+  void learn(const DraftTree& tree, const std::vector<std::vector<NodeId>>& children,
+             std::span<const NodeId> matched) {
     NodeId at = kRootNode;
     for (std::size_t depth = 0; depth <= matched.size(); ++depth) {
       const NodeId right = depth < matched.size() ? matched[depth] : -2;
@@ -134,7 +137,8 @@ class AdaptiveController final : public Controller {
   }
 
   BucketRate& rate(int bucket) {
-    if (static_cast<std::size_t>(bucket) >= rates_.size()) rates_.resize(static_cast<std::size_t>(bucket) + 1);
+    if (static_cast<std::size_t>(bucket) >= rates_.size())
+      rates_.resize(static_cast<std::size_t>(bucket) + 1);
     return rates_[static_cast<std::size_t>(bucket)];
   }
 
@@ -164,8 +168,10 @@ class AdaptiveController final : public Controller {
     }
     std::map<NodeId, Distribution> q;
     for (auto& [node, distribution] : tree.q) {
-      if (node == kRootNode) q[node] = std::move(distribution);
-      else if (renumbered[static_cast<std::size_t>(node)] >= 0) q[renumbered[static_cast<std::size_t>(node)]] = std::move(distribution);
+      if (node == kRootNode)
+        q[node] = std::move(distribution);
+      else if (renumbered[static_cast<std::size_t>(node)] >= 0)
+        q[renumbered[static_cast<std::size_t>(node)]] = std::move(distribution);
     }
     tree.nodes = std::move(nodes);
     tree.q = std::move(q);
@@ -250,8 +256,12 @@ Result<CostCurve> CostCurve::measure(DecodeEnvironment& environment) {
   return CostCurve(std::move(points));
 }
 
-std::unique_ptr<Controller> makeFixedController() { return std::make_unique<FixedController>(); }
-std::unique_ptr<Controller> makeDepthController(int start) { return std::make_unique<DepthController>(start); }
+std::unique_ptr<Controller> makeFixedController() {
+  return std::make_unique<FixedController>();
+}
+std::unique_ptr<Controller> makeDepthController(int start) {
+  return std::make_unique<DepthController>(start);
+}
 std::unique_ptr<Controller> makeAdaptiveController(std::map<std::string, std::string>* notes) {
   return std::make_unique<AdaptiveController>(notes);
 }

@@ -1,4 +1,5 @@
-// How large the next draft is. A controller sees what it costs and how often each kind of node was right, never which method runs.
+// How large the next draft is. A controller sees what it costs and how often each kind of node was right,
+// never which method runs.
 #pragma once
 
 #include <memory>
@@ -22,7 +23,8 @@ class CostCurve {
   // "1:1 2:1.07 4:1.1 …", as it is recorded with the run, so that a repeat takes the same decisions.
   std::string text() const;
   static Result<CostCurve> parse(const std::string& text);
-  // Medians of a few forwards at the end of the current cache, which is left as it was. About 0.5 s for a small model.
+  // Medians of a few forwards at the end of the current cache, which is left as it was. About 0.5 s for a
+  // small model.
   static Result<CostCurve> measure(DecodeEnvironment& environment);
 
  private:
@@ -39,18 +41,20 @@ class Controller {
   virtual std::string prune(DraftTree& tree) = 0;
   // A draft was verified: the accepted path by node id.
   virtual void observe(const DraftTree& tree, std::span<const NodeId> accepted) = 0;
-  // The text went on with `continuation` after the root of `tree`, whether or not the tree was verified. Returns whether that
-  // decides how deep the tree was right; only then is something learned, otherwise ask again when the text is longer.
+  // The text went on with `continuation` after the root of `tree`, whether or not the tree was verified.
+  // Returns whether that decides how deep the tree was right; only then is something learned, otherwise ask
+  // again when the text is longer.
   virtual bool observeText(const DraftTree& tree, std::span<const TokenId> continuation) = 0;
 };
 
 // Always the full size, as papers do.
 std::unique_ptr<Controller> makeFixedController();
-// For drafts that cost forwards: two deeper after a fully accepted draft, one shallower after a rejection, never below one
-// (the heuristic of common assisted-generation loops).
+// For drafts that cost forwards: two deeper after a fully accepted draft, one shallower after a rejection,
+// never below one (the heuristic of common assisted-generation loops).
 std::unique_ptr<Controller> makeDepthController(int start);
-// For drafts that cost nothing. Keeps the nodes whose expected gain pays for their place in the forward: maximises (1 + Σ P(node accepted)) ÷ c(nodes + 1). P(node accepted)
-// is the product of the learned acceptance rates of the buckets on its path. `notes` keeps the cost curve of the run.
+// For drafts that cost nothing. Keeps the nodes whose expected gain pays for their place in the forward:
+// maximises (1 + Σ P(node accepted)) ÷ c(nodes + 1). P(node accepted) is the product of the learned
+// acceptance rates of the buckets on its path. `notes` keeps the cost curve of the run.
 std::unique_ptr<Controller> makeAdaptiveController(std::map<std::string, std::string>* notes);
 
 }  // namespace decoscope

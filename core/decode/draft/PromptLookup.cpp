@@ -1,5 +1,6 @@
-// Prompt look-up: what followed the text's last tokens when they stood there before. Source: A. Saxena, "Prompt lookup decoding", 2023;
-// Yang et al., "Inference with Reference", arXiv 2304.04487. Several earlier places are merged into one tree.
+// Prompt look-up: what followed the text's last tokens when they stood there before. Source: A. Saxena,
+// "Prompt lookup decoding", 2023; Yang et al., "Inference with Reference", arXiv 2304.04487. Several earlier
+// places are merged into one tree.
 #include <algorithm>
 
 #include "core/decode/Methods.h"
@@ -27,7 +28,8 @@ class LookupProposer final : public Proposer {
       for (std::size_t begin = text.size() - size; begin-- > 0 && static_cast<int>(places.size()) < width_;) {
         if (!std::equal(suffix, text.end(), text.begin() + static_cast<std::ptrdiff_t>(begin))) continue;
         const std::size_t follows = begin + size;
-        const bool known = std::any_of(places.begin(), places.end(), [&](const auto& place) { return place.first == follows; });
+        const bool known = std::any_of(places.begin(), places.end(),
+                                       [&](const auto& place) { return place.first == follows; });
         if (!known) places.emplace_back(follows, length);
       }
     }
@@ -46,8 +48,10 @@ class LookupProposer final : public Proposer {
     longest_ = static_cast<int>(parameters.integer("max_ngram"));
   }
 
-  // Continuations as one prefix tree in level order; the better (longer, more recent) match gives the lower rank.
-  DraftTree merge(const std::vector<TokenId>& text, const std::vector<std::pair<std::size_t, int>>& places, const DraftBudget& budget) const {
+  // Continuations as one prefix tree in level order; the better (longer, more recent) match gives the lower
+  // rank.
+  DraftTree merge(const std::vector<TokenId>& text, const std::vector<std::pair<std::size_t, int>>& places,
+                  const DraftBudget& budget) const {
     DraftTree tree;
     tree.owner = "lookup";
     std::vector<NodeId> ends(places.size(), kRootNode);
@@ -60,15 +64,17 @@ class LookupProposer final : public Proposer {
           ends[i] = kRootNode - 1;
           continue;
         }
-        const auto same = std::find_if(tree.nodes.begin() + static_cast<std::ptrdiff_t>(levelBegin), tree.nodes.end(),
-                                       [&](const DraftNode& node) { return node.parent == ends[i] && node.token == text[at]; });
+        const auto same = std::find_if(
+            tree.nodes.begin() + static_cast<std::ptrdiff_t>(levelBegin), tree.nodes.end(),
+            [&](const DraftNode& node) { return node.parent == ends[i] && node.token == text[at]; });
         if (same != tree.nodes.end()) {
           ends[i] = static_cast<NodeId>(same - tree.nodes.begin());
           continue;
         }
         if (static_cast<int>(tree.nodes.size()) >= budget.nodes) return tree;
         const int rank = siblings[static_cast<std::size_t>(ends[i] + 1)]++;
-        tree.nodes.push_back({ends[i], text[at], kUnknown, rank, depth, bucket(places[i].second, depth, rank)});
+        tree.nodes.push_back(
+            {ends[i], text[at], kUnknown, rank, depth, bucket(places[i].second, depth, rank)});
         ends[i] = static_cast<NodeId>(tree.nodes.size()) - 1;
       }
     }
@@ -86,7 +92,9 @@ class LookupProposer final : public Proposer {
 
 }  // namespace
 
-std::unique_ptr<Proposer> makeLookupProposer(const ParamSet& parameters) { return std::make_unique<LookupProposer>(parameters); }
+std::unique_ptr<Proposer> makeLookupProposer(const ParamSet& parameters) {
+  return std::make_unique<LookupProposer>(parameters);
+}
 
 void addPromptLookup(MethodRegistry& registry) {
   MethodInfo info;
@@ -94,18 +102,45 @@ void addPromptLookup(MethodRegistry& registry) {
   info.title = "Prompt look-up";
   info.family = "speculative";
   info.citation = "Saxena 2023; Yang et al. 2023, arXiv 2304.04487";
-  info.summary = "Drafts what followed the last tokens at their earlier places in the text; strong where the answer copies.";
+  info.summary =
+      "Drafts what followed the last tokens at their earlier places in the text; strong where the answer "
+      "copies.";
   info.lossless = "sampled";
   info.roles = {"target"};
   info.needs = {"causal", "trees"};
   info.schema = speculativeSchema(true).with(ParamSchema({
-      {"gamma", "Draft length", ParamType::integer, std::int64_t{12}, 0, 64, {}, "tokens", "Longest continuation that is proposed."},
-      {"tree_width", "Places", ParamType::integer, std::int64_t{2}, 1, 8, {}, "", "Earlier places whose continuations are merged into the tree."},
-      {"max_ngram", "Longest match", ParamType::integer, std::int64_t{4}, 1, 16, {}, "tokens", "Tokens at the end of the text that are looked for, longest first."},
+      {"gamma",
+       "Draft length",
+       ParamType::integer,
+       std::int64_t{12},
+       0,
+       64,
+       {},
+       "tokens",
+       "Longest continuation that is proposed."},
+      {"tree_width",
+       "Places",
+       ParamType::integer,
+       std::int64_t{2},
+       1,
+       8,
+       {},
+       "",
+       "Earlier places whose continuations are merged into the tree."},
+      {"max_ngram",
+       "Longest match",
+       ParamType::integer,
+       std::int64_t{4},
+       1,
+       16,
+       {},
+       "tokens",
+       "Tokens at the end of the text that are looked for, longest first."},
   }));
-  addSpeculative(registry, std::move(info), [](const DecoderSetup& setup, const Chooser&) -> Result<std::unique_ptr<Proposer>> {
-    return makeLookupProposer(setup.parameters);
-  });
+  addSpeculative(registry, std::move(info),
+                 [](const DecoderSetup& setup, const Chooser&) -> Result<std::unique_ptr<Proposer>> {
+                   return makeLookupProposer(setup.parameters);
+                 });
 }
 
 }  // namespace decoscope

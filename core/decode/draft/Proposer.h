@@ -1,5 +1,5 @@
-// Drafting: what is proposed before the target looks. A proposer knows nothing of verification; it says how its
-// children were produced, and that alone decides which rule may test them.
+// Drafting: what is proposed before the target looks. A proposer knows nothing of verification; it says how
+// its children were produced, and that alone decides which rule may test them.
 #pragma once
 
 #include <map>
@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "core/decode/Decoder.h"
-#include "core/decode/sampling/Chooser.h"
 #include "core/decode/Distribution.h"
+#include "core/decode/sampling/Chooser.h"
 
 namespace decoscope {
 
@@ -24,18 +24,18 @@ enum class ChildKind {
 struct DraftNode {
   NodeId parent = kRootNode;
   TokenId token = 0;
-  double q = kUnknown;    // drafter's probability of the token given its path
-  int rank = 0;           // among its siblings
+  double q = kUnknown;  // drafter's probability of the token given its path
+  int rank = 0;         // among its siblings
   int depth = 1;
-  int bucket = 0;         // similar nodes share one; the controller learns how often each bucket is right
+  int bucket = 0;  // similar nodes share one; the controller learns how often each bucket is right
 };
 
 // Nodes stand in topological order, parents first; a node's index is its NodeId.
 struct DraftTree {
   ChildKind kind = ChildKind::deterministic;
-  std::string owner;                      // which drafter, for the record
+  std::string owner;  // which drafter, for the record
   std::vector<DraftNode> nodes;
-  std::map<NodeId, Distribution> q;       // processed q for the children of a node; needed by R1 and R2
+  std::map<NodeId, Distribution> q;  // processed q for the children of a node; needed by R1 and R2
 
   // Children of each node in rank order; index 0 is the root, node i at i + 1.
   std::vector<std::vector<NodeId>> children() const;
@@ -47,22 +47,23 @@ struct DraftTree {
 
 // How much may be drafted. A proposer may stay below it.
 struct DraftBudget {
-  int nodes = 0;   // besides the root
+  int nodes = 0;  // besides the root
   int depth = 0;
 };
 
 // What the target said about every row that it saw in a round, for proposers that learn from it.
 struct RowObservation {
-  NodeId node = kRootNode;            // the row stands after this node's token
-  TokenId token = 0;                  // that token (for the root the pending token)
-  std::span<const TokenId> top;       // the target's most probable next tokens, descending
+  NodeId node = kRootNode;       // the row stands after this node's token
+  TokenId token = 0;             // that token (for the root the pending token)
+  std::span<const TokenId> top;  // the target's most probable next tokens, descending
 };
 
 class Proposer {
  public:
   virtual ~Proposer() = default;
   virtual Status begin(DecodeEnvironment&) { return {}; }
-  // A draft that continues the text. Its last token is the root. At most `budget` large; an empty tree is a plain step.
+  // A draft that continues the text. Its last token is the root. At most `budget` large; an empty tree is a
+  // plain step.
   virtual Result<DraftTree> propose(DecodeEnvironment& environment, const DraftBudget& budget) = 0;
   // Largest useful budget, by parameters.
   virtual DraftBudget fullSize() const = 0;
@@ -70,7 +71,8 @@ class Proposer {
   virtual int observedTokens() const { return 0; }
   // All rows of the round in level order, and the accepted path (node ids).
   virtual void observe(DecodeEnvironment&, std::span<const RowObservation>, std::span<const NodeId>) {}
-  // Whether a proposal costs forwards; if not, the controller may ask for drafts that are never verified, to learn.
+  // Whether a proposal costs forwards; if not, the controller may ask for drafts that are never verified, to
+  // learn.
   virtual bool free() const { return true; }
 
   virtual Status reconfigure(const ParamSet& parameters) = 0;
@@ -78,8 +80,9 @@ class Proposer {
   virtual Status importState(const std::string&) { return {}; }
 };
 
-// Another model's samples (or its argmax), as a chain or a tree. `role` names it; with `exitLayer` > 0 it is the target itself, stopped
-// after that many blocks (self-speculation). Children follow `kind`; `width` per node, `depth` levels.
+// Another model's samples (or its argmax), as a chain or a tree. `role` names it; with `exitLayer` > 0 it is
+// the target itself, stopped after that many blocks (self-speculation). Children follow `kind`; `width` per
+// node, `depth` levels.
 struct ModelDraftShape {
   std::string role = "drafter";
   std::string owner = "drafter";

@@ -1,5 +1,6 @@
-// Token Recycling: remember, for every token, the target's last top candidates after it, and walk that table into a draft tree.
-// Source: Luo et al., "Turning Trash into Treasure: Accelerating Inference of LLMs with Token Recycling", arXiv 2408.08696.
+// Token Recycling: remember, for every token, the target's last top candidates after it, and walk that table
+// into a draft tree. Source: Luo et al., "Turning Trash into Treasure: Accelerating Inference of LLMs with
+// Token Recycling", arXiv 2408.08696.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -20,10 +21,12 @@ constexpr int kMaximumDepth = 6;
 // The static tree "2.2.2": a node's children are ranks 0 … n−1, so child counts by path of ranks define it.
 const std::map<std::string, int>& templateChildren() {
   static const std::map<std::string, int> counts = [] {
-    std::map<std::string, int> c = {{"", 8}, {"0", 8}, {"1", 4}, {"2", 3}, {"3", 2}, {"00", 8}, {"01", 3}, {"02", 2}, {"10", 2},
-                                    {"000", 5}, {"001", 2}, {"0000", 3}, {"00000", 2}};
-    for (const char* path : {"4", "5", "6", "7", "03", "04", "05", "06", "07", "11", "20", "30", "40", "50", "002", "003", "004", "010", "020",
-                             "100", "200", "300", "0001", "0002", "0010", "0100", "1000", "00010"})
+    std::map<std::string, int> c = {{"", 8},    {"0", 8},    {"1", 4},    {"2", 3},  {"3", 2},
+                                    {"00", 8},  {"01", 3},   {"02", 2},   {"10", 2}, {"000", 5},
+                                    {"001", 2}, {"0000", 3}, {"00000", 2}};
+    for (const char* path : {"4",   "5",   "6",    "7",    "03",   "04",   "05",   "06",   "07",  "11",
+                             "20",  "30",  "40",   "50",   "002",  "003",  "004",  "010",  "020", "100",
+                             "200", "300", "0001", "0002", "0010", "0100", "1000", "00010"})
       c[path] = 1;
     return c;
   }();
@@ -58,8 +61,10 @@ class RecyclingProposer final : public Proposer {
           if (static_cast<int>(tree.nodes.size()) >= budget.nodes) return tree;
           const TokenId token = row->second[static_cast<std::size_t>(rank)];
           if (token < 0) break;
-          tree.nodes.push_back({parent.node, token, kUnknown, rank, depth, std::min(depth, kMaximumDepth) * kCandidates + rank});
-          next.push_back({static_cast<NodeId>(tree.nodes.size()) - 1, token, parent.path + static_cast<char>('0' + rank)});
+          tree.nodes.push_back({parent.node, token, kUnknown, rank, depth,
+                                std::min(depth, kMaximumDepth) * kCandidates + rank});
+          next.push_back({static_cast<NodeId>(tree.nodes.size()) - 1, token,
+                          parent.path + static_cast<char>('0' + rank)});
         }
       }
       level = std::move(next);
@@ -67,8 +72,10 @@ class RecyclingProposer final : public Proposer {
     return tree;
   }
 
-  // Level order, the last write wins; then the accepted path again, so that its rows show the true continuation.
-  void observe(DecodeEnvironment& environment, std::span<const RowObservation> rows, std::span<const NodeId> accepted) override {
+  // Level order, the last write wins; then the accepted path again, so that its rows show the true
+  // continuation.
+  void observe(DecodeEnvironment& environment, std::span<const RowObservation> rows,
+               std::span<const NodeId> accepted) override {
     std::unordered_map<TokenId, int> writes;
     int collisions = 0;
     for (const RowObservation& row : rows) {
@@ -76,10 +83,12 @@ class RecyclingProposer final : public Proposer {
       write(row);
     }
     for (const RowObservation& row : rows)
-      if (row.node == kRootNode || std::find(accepted.begin(), accepted.end(), row.node) != accepted.end()) write(row);
+      if (row.node == kRootNode || std::find(accepted.begin(), accepted.end(), row.node) != accepted.end())
+        write(row);
     environment.recorder->add(ScoreFact{kRootNode, "matrix_collisions", static_cast<double>(collisions)});
-    environment.recorder->add(ScoreFact{kRootNode, "matrix_coverage",
-                                        static_cast<double>(rows_.size()) / std::max(1, environment.usableVocabulary())});
+    environment.recorder->add(
+        ScoreFact{kRootNode, "matrix_coverage",
+                  static_cast<double>(rows_.size()) / std::max(1, environment.usableVocabulary())});
   }
 
   Status reconfigure(const ParamSet& parameters) override {
@@ -87,7 +96,8 @@ class RecyclingProposer final : public Proposer {
     return {};
   }
 
-  // Rows as (token, candidates…) in 32-bit little-endian integers, by token, so that equal states have equal bytes.
+  // Rows as (token, candidates…) in 32-bit little-endian integers, by token, so that equal states have equal
+  // bytes.
   std::string exportState() const override {
     std::map<TokenId, Row> sorted(rows_.begin(), rows_.end());
     std::string bytes;
@@ -99,7 +109,8 @@ class RecyclingProposer final : public Proposer {
   }
   Status importState(const std::string& bytes) override {
     constexpr std::size_t kRecord = sizeof(TokenId) + sizeof(Row);
-    if (bytes.size() % kRecord != 0) return fail(ErrorCode::badInput, "the stored adjacency matrix is damaged", "token-recycling state");
+    if (bytes.size() % kRecord != 0)
+      return fail(ErrorCode::badInput, "the stored adjacency matrix is damaged", "token-recycling state");
     rows_.clear();
     for (std::size_t at = 0; at < bytes.size(); at += kRecord) {
       TokenId token = 0;
@@ -129,13 +140,15 @@ class RecyclingProposer final : public Proposer {
     full_.nodes = static_cast<int>(std::min<std::int64_t>(parameters.integer("tree_nodes"), kFullNodes));
     full_.depth = static_cast<int>(std::min<std::int64_t>(parameters.integer("tree_depth"), kMaximumDepth));
   }
-  // What followed each token in the prompt, the latest first, before what the table knew. Not in the paper, whose table starts
-  // cold: it makes the first answer of a session faster where it repeats the prompt. The text does not depend on it.
+  // What followed each token in the prompt, the latest first, before what the table knew. Not in the paper,
+  // whose table starts cold: it makes the first answer of a session faster where it repeats the prompt. The
+  // text does not depend on it.
   void seed(std::span<const TokenId> prompt) {
     for (std::size_t i = 0; i + 1 < prompt.size(); ++i) {
       Row& row = rows_.try_emplace(prompt[i], emptyRow()).first->second;
       const auto known = std::find(row.begin(), row.end(), prompt[i + 1]);
-      std::rotate(row.begin(), known == row.end() ? row.end() - 1 : known, known == row.end() ? row.end() : known + 1);
+      std::rotate(row.begin(), known == row.end() ? row.end() - 1 : known,
+                  known == row.end() ? row.end() : known + 1);
       row.front() = prompt[i + 1];
     }
   }
@@ -148,19 +161,25 @@ class RecyclingProposer final : public Proposer {
   // A row is replaced, not merged.
   void write(const RowObservation& observation) {
     Row row = emptyRow();
-    std::copy_n(observation.top.begin(), std::min<std::size_t>(observation.top.size(), row.size()), row.begin());
+    std::copy_n(observation.top.begin(), std::min<std::size_t>(observation.top.size(), row.size()),
+                row.begin());
     rows_[observation.token] = row;
   }
 
   bool chain_, seedFromPrompt_ = false, seeded_ = false;
   DraftBudget full_;
-  std::unordered_map<TokenId, Row> rows_;  // only rows that were written; the paper's zero rows never match by design
+  std::unordered_map<TokenId, Row>
+      rows_;  // only rows that were written; the paper's zero rows never match by design
 };
 
 }  // namespace
 
-std::unique_ptr<Proposer> makeRecyclingProposer(const ParamSet& parameters) { return std::make_unique<RecyclingProposer>(parameters, false); }
-std::unique_ptr<Proposer> makeRecyclingChainProposer(const ParamSet& parameters) { return std::make_unique<RecyclingProposer>(parameters, true); }
+std::unique_ptr<Proposer> makeRecyclingProposer(const ParamSet& parameters) {
+  return std::make_unique<RecyclingProposer>(parameters, false);
+}
+std::unique_ptr<Proposer> makeRecyclingChainProposer(const ParamSet& parameters) {
+  return std::make_unique<RecyclingProposer>(parameters, true);
+}
 
 void addTokenRecycling(MethodRegistry& registry) {
   MethodInfo info;
@@ -168,18 +187,46 @@ void addTokenRecycling(MethodRegistry& registry) {
   info.title = "Token Recycling";
   info.family = "speculative";
   info.citation = "Luo et al. 2024, arXiv 2408.08696";
-  info.summary = "Drafts a tree from the candidates that the target itself gave after each token earlier; no second model.";
+  info.summary =
+      "Drafts a tree from the candidates that the target itself gave after each token earlier; no second "
+      "model.";
   info.lossless = "sampled";
   info.roles = {"target"};
   info.needs = {"causal", "trees"};
   info.schema = speculativeSchema(true).with(ParamSchema({
-      {"tree_nodes", "Tree nodes", ParamType::integer, std::int64_t{kFullNodes}, 0, kFullNodes, {}, "nodes", "Nodes of the static tree besides the root, in level order; the full template has 80."},
-      {"seed_table", "Seed the table", ParamType::choice, std::string("auto"), 0, 0, {"auto", "prompt", "none"}, "", "prompt: the table begins with what follows each token in the prompt. none: cold, as in the paper. auto: prompt where the size is adaptive."},
-      {"tree_depth", "Tree depth", ParamType::integer, std::int64_t{kMaximumDepth}, 0, kMaximumDepth, {}, "tokens", "Levels of the static tree."},
+      {"tree_nodes",
+       "Tree nodes",
+       ParamType::integer,
+       std::int64_t{kFullNodes},
+       0,
+       kFullNodes,
+       {},
+       "nodes",
+       "Nodes of the static tree besides the root, in level order; the full template has 80."},
+      {"seed_table",
+       "Seed the table",
+       ParamType::choice,
+       std::string("auto"),
+       0,
+       0,
+       {"auto", "prompt", "none"},
+       "",
+       "prompt: the table begins with what follows each token in the prompt. none: cold, as in the paper. "
+       "auto: prompt where the size is adaptive."},
+      {"tree_depth",
+       "Tree depth",
+       ParamType::integer,
+       std::int64_t{kMaximumDepth},
+       0,
+       kMaximumDepth,
+       {},
+       "tokens",
+       "Levels of the static tree."},
   }));
-  addSpeculative(registry, std::move(info), [](const DecoderSetup& setup, const Chooser&) -> Result<std::unique_ptr<Proposer>> {
-    return makeRecyclingProposer(setup.parameters);
-  });
+  addSpeculative(registry, std::move(info),
+                 [](const DecoderSetup& setup, const Chooser&) -> Result<std::unique_ptr<Proposer>> {
+                   return makeRecyclingProposer(setup.parameters);
+                 });
 }
 
 }  // namespace decoscope

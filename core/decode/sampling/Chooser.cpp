@@ -7,8 +7,8 @@ Result<Chooser> Chooser::create(const ParamSet& parameters) {
   return Chooser(std::move(settings));
 }
 
-Result<Distribution> Chooser::distribution(const DecodeEnvironment& environment, const Logits& logits, int row,
-                                           std::span<const TokenId> path) const {
+Result<Distribution> Chooser::distribution(const DecodeEnvironment& environment, const Logits& logits,
+                                           int row, std::span<const TokenId> path) const {
   const History history{environment.text, environment.promptLength, path};
   return processLogits(logits.row(row), settings_, history, environment.usableVocabulary());
 }
@@ -50,13 +50,14 @@ Result<std::vector<TokenId>> CausalDecoder::pending(DecodeEnvironment& environme
   RoleModel& target = environment.target();
   if (environment.text.size() > static_cast<std::size_t>(target.model->info().contextLength)) {
     environment.stopReason = kStopContext;
-    environment.recorder->note("stop", "The context of " + std::to_string(target.model->info().contextLength) +
-                                           " tokens is full.");
+    environment.recorder->note(
+        "stop", "The context of " + std::to_string(target.model->info().contextLength) + " tokens is full.");
     return std::vector<TokenId>{};
   }
   const std::span<const TokenId> all(environment.text);
   DECOSCOPE_ASSIGN(std::size_t done, target.sequence.align(*target.model, all.first(all.size() - 1)));
-  return std::vector<TokenId>(environment.text.begin() + static_cast<std::ptrdiff_t>(done), environment.text.end());
+  return std::vector<TokenId>(environment.text.begin() + static_cast<std::ptrdiff_t>(done),
+                              environment.text.end());
 }
 
 Status CausalDecoder::force(DecodeEnvironment& environment, TokenId token) {

@@ -20,9 +20,9 @@ class Chooser {
   // The greedy token of a row, without building a distribution where the order of raw logits decides.
   Result<TokenId> greedy(const DecodeEnvironment& environment, const Logits& logits, int row,
                          std::span<const TokenId> path) const;
-  // Chooses the token that follows the text and `path`: argmax at temperature 0, else a draw keyed by its position, so
-  // that every lossless method that draws from the same distribution draws the same token. Records the processed
-  // distribution (if it was built) and the DrawFact.
+  // Chooses the token that follows the text and `path`: argmax at temperature 0, else a draw keyed by its
+  // position, so that every lossless method that draws from the same distribution draws the same token.
+  // Records the processed distribution (if it was built) and the DrawFact.
   Result<TokenId> choose(DecodeEnvironment& environment, const Logits& logits, int row, NodeId node,
                          std::span<const TokenId> path, DrawPurpose purpose) const;
 
@@ -39,8 +39,8 @@ class CausalDecoder : public Decoder {
 
  protected:
   explicit CausalDecoder(Chooser chooser) : chooser_(std::move(chooser)) {}
-  // Tokens of the text that the target has not seen; at least the pending one. Drops cache that disagrees with the text.
-  // Sets the stop reason "context", and returns nothing, when no token fits any more.
+  // Tokens of the text that the target has not seen; at least the pending one. Drops cache that disagrees
+  // with the text. Sets the stop reason "context", and returns nothing, when no token fits any more.
   Result<std::vector<TokenId>> pending(DecodeEnvironment& environment) const;
 
   Chooser chooser_;

@@ -16,8 +16,10 @@ Result<std::map<std::int64_t, TokenId>> parseForced(const std::string& text) {
   for (std::string part; std::getline(parts, part, ',');) {
     long long index = 0, id = 0;
     int read = 0;
-    if (std::sscanf(part.c_str(), "%lld:%lld%n", &index, &id, &read) != 2 || read != static_cast<int>(part.size()) || index < 0 || id < 0)
-      return fail(ErrorCode::usage, "'" + part + "' is not INDEX:ID", "parameter forced", "For example forced=0:123,5:42");
+    if (std::sscanf(part.c_str(), "%lld:%lld%n", &index, &id, &read) != 2 ||
+        read != static_cast<int>(part.size()) || index < 0 || id < 0)
+      return fail(ErrorCode::usage, "'" + part + "' is not INDEX:ID", "parameter forced",
+                  "For example forced=0:123,5:42");
     forced[index] = static_cast<TokenId>(id);
   }
   return forced;
@@ -31,7 +33,9 @@ class SamplingDecoder final : public CausalDecoder {
   Status step(DecodeEnvironment& environment) override {
     if (const auto forced = forced_.find(environment.generated()); forced != forced_.end()) {
       if (forced->second >= environment.target().model->info().vocabularySize)
-        return fail(ErrorCode::usage, "forced token " + std::to_string(forced->second) + " is not in the vocabulary", "parameter forced");
+        return fail(ErrorCode::usage,
+                    "forced token " + std::to_string(forced->second) + " is not in the vocabulary",
+                    "parameter forced");
       return force(environment, forced->second);
     }
     ForwardRequest request;
@@ -71,12 +75,22 @@ void addSampling(MethodRegistry& registry) {
   info.title = "Plain sampling";
   info.family = "sampling";
   info.citation = "Holtzman et al. 2020 (top-p); Fan et al. 2018 (top-k); Meister et al. 2023 (typical)";
-  info.summary = "One forward of the target per token: greedy at temperature 0, otherwise a draw from the processed distribution.";
+  info.summary =
+      "One forward of the target per token: greedy at temperature 0, otherwise a draw from the processed "
+      "distribution.";
   info.lossless = "sampled";
   info.roles = {"target"};
   info.needs = {"causal"};
-  info.schema = samplingSchema().with(ParamSchema({{"forced", "Forced tokens", ParamType::text, std::string(), 0, 0, {}, "index:id",
-      "Generated positions whose token is given instead of chosen, as INDEX:ID with commas."}}));
+  info.schema = samplingSchema().with(ParamSchema(
+      {{"forced",
+        "Forced tokens",
+        ParamType::text,
+        std::string(),
+        0,
+        0,
+        {},
+        "index:id",
+        "Generated positions whose token is given instead of chosen, as INDEX:ID with commas."}}));
   registry.add(std::move(info), [](const DecoderSetup& setup) -> Result<std::unique_ptr<Decoder>> {
     DECOSCOPE_ASSIGN(Chooser chooser, Chooser::create(setup.parameters));
     DECOSCOPE_ASSIGN(auto forced, parseForced(setup.parameters.text("forced")));

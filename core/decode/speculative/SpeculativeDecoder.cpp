@@ -56,23 +56,27 @@ class SpeculativeDecoder final : public CausalDecoder {
     }
     for (std::size_t i = 0; i < tree.nodes.size(); ++i) {
       const DraftNode& node = tree.nodes[i];
-      recorder.add(ProposeFact{static_cast<NodeId>(i), node.parent, node.token, node.q, node.rank, node.depth, tree.owner});
+      recorder.add(ProposeFact{static_cast<NodeId>(i), node.parent, node.token, node.q, node.rank, node.depth,
+                               tree.owner});
     }
 
     Recorder::Timer timer(recorder, TimeShare::verify);
     const auto textRows = static_cast<std::int32_t>(request.tokens.size());
     appendTree(request, tree);
     const int base = environment.target().model->cached();
-    DECOSCOPE_ASSIGN(const ForwardOutput output, environment.forward("target", request, ForwardPhase::verify));
+    DECOSCOPE_ASSIGN(const ForwardOutput output,
+                     environment.forward("target", request, ForwardPhase::verify));
     const Logits& logits = *output.logits;
     std::vector<RowSummary> summaries;
-    const int wanted = std::max(recorder.wantsDistributions() ? recorder.topK() : 0, proposer_->observedTokens());
+    const int wanted =
+        std::max(recorder.wantsDistributions() ? recorder.topK() : 0, proposer_->observedTokens());
     if (wanted > 0) {
       DECOSCOPE_ASSIGN(summaries, logits.summaries(wanted));
     }
     if (recorder.wantsDistributions())
       for (std::size_t row = 0; row < summaries.size(); ++row)
-        recorder.add(digest(clipped(summaries[row], recorder.topK()), DistributionKind::targetRaw, static_cast<NodeId>(row) - 1));
+        recorder.add(digest(clipped(summaries[row], recorder.topK()), DistributionKind::targetRaw,
+                            static_cast<NodeId>(row) - 1));
     DECOSCOPE_ASSIGN(const Walk walk, verifyTree(environment, chooser_, tree, logits, summaries, verifier_));
 
     const TokenId root = environment.text.back();
@@ -96,22 +100,27 @@ class SpeculativeDecoder final : public CausalDecoder {
   void configure(const ParamSet& parameters) {
     adaptive_ = parameters.boolean("adaptive");
     verifier_ = verifierSettings(parameters);
-    if (!adaptive_) controller_ = makeFixedController();
-    else if (proposer_->free()) controller_ = makeAdaptiveController(notes_);
-    else controller_ = makeDepthController(proposer_->fullSize().depth);
+    if (!adaptive_)
+      controller_ = makeFixedController();
+    else if (proposer_->free())
+      controller_ = makeAdaptiveController(notes_);
+    else
+      controller_ = makeDepthController(proposer_->fullSize().depth);
   }
 
   Result<DraftTree> draft(DecodeEnvironment& environment) {
     DraftBudget budget = controller_->budget(proposer_->fullSize());
     // Neither beyond the end of the text nor beyond the context.
-    const auto room = environment.target().model->info().contextLength - static_cast<std::int64_t>(environment.text.size());
+    const auto room =
+        environment.target().model->info().contextLength - static_cast<std::int64_t>(environment.text.size());
     budget.depth = static_cast<int>(std::min<std::int64_t>(budget.depth, environment.remaining()));
     budget.nodes = static_cast<int>(std::clamp<std::int64_t>(room, 0, budget.nodes));
     if (budget.nodes <= 0 || budget.depth <= 0) return DraftTree{};
     return proposer_->propose(environment, budget);
   }
 
-  // Appends the nodes below the pending token (the request's last) and asks for the rows of the root and of every node.
+  // Appends the nodes below the pending token (the request's last) and asks for the rows of the root and of
+  // every node.
   static void appendTree(ForwardRequest& request, const DraftTree& tree) {
     const auto root = static_cast<std::int32_t>(request.tokens.size()) - 1;
     for (std::int32_t i = 0; i <= root; ++i) request.parents.push_back(i - 1);
@@ -132,17 +141,20 @@ class SpeculativeDecoder final : public CausalDecoder {
     return summary;
   }
 
-  static std::vector<TokenId> commitWalk(DecodeEnvironment& environment, const DraftTree& tree, const Walk& walk) {
+  static std::vector<TokenId> commitWalk(DecodeEnvironment& environment, const DraftTree& tree,
+                                         const Walk& walk) {
     const std::size_t before = environment.text.size();
     bool open = true;
     for (std::size_t i = 0; open && i < walk.accepted.size(); ++i)
-      open = environment.commit(tree.nodes[static_cast<std::size_t>(walk.accepted[i])].token, Provenance::accepted, walk.accepted[i]);
+      open = environment.commit(tree.nodes[static_cast<std::size_t>(walk.accepted[i])].token,
+                                Provenance::accepted, walk.accepted[i]);
     if (open) environment.commit(walk.next, walk.provenance);
     return {environment.text.begin() + static_cast<std::ptrdiff_t>(before), environment.text.end()};
   }
 
   // Keeps the accepted path in the cache; the last committed token stays pending.
-  static Status compact(DecodeEnvironment& environment, int prefix, const Walk& walk, std::size_t committed, std::size_t nodes) {
+  static Status compact(DecodeEnvironment& environment, int prefix, const Walk& walk, std::size_t committed,
+                        std::size_t nodes) {
     const std::size_t kept = std::min(walk.accepted.size(), committed - std::min<std::size_t>(committed, 1));
     if (nodes == 0) return {};
     std::vector<std::int32_t> slots;
@@ -152,21 +164,25 @@ class SpeculativeDecoder final : public CausalDecoder {
     return target.sequence.retain(*target.model, prefix, slots);
   }
 
-  void observe(DecodeEnvironment& environment, const DraftTree& tree, const Walk& walk, TokenId root, const std::vector<RowSummary>& summaries) {
+  void observe(DecodeEnvironment& environment, const DraftTree& tree, const Walk& walk, TokenId root,
+               const std::vector<RowSummary>& summaries) {
     controller_->observe(tree, walk.accepted);
     const auto wanted = static_cast<std::size_t>(proposer_->observedTokens());
     if (wanted == 0) return;
     std::vector<RowObservation> rows;
     for (std::size_t row = 0; row < summaries.size(); ++row) {
       const std::span<const TokenId> top(summaries[row].tokens);
-      rows.push_back({static_cast<NodeId>(row) - 1, row == 0 ? root : tree.nodes[row - 1].token, top.first(std::min(wanted, top.size()))});
+      rows.push_back({static_cast<NodeId>(row) - 1, row == 0 ? root : tree.nodes[row - 1].token,
+                      top.first(std::min(wanted, top.size()))});
     }
     proposer_->observe(environment, rows, walk.accepted);
   }
 
   void learn(const DecodeEnvironment& environment) {
     const std::span<const TokenId> text(environment.text);
-    std::erase_if(shadows_, [&](const Shadow& shadow) { return controller_->observeText(shadow.tree, text.subspan(shadow.start)); });
+    std::erase_if(shadows_, [&](const Shadow& shadow) {
+      return controller_->observeText(shadow.tree, text.subspan(shadow.start));
+    });
   }
 
   std::unique_ptr<Proposer> proposer_;
@@ -181,16 +197,27 @@ class SpeculativeDecoder final : public CausalDecoder {
 }  // namespace
 
 ParamSchema speculativeSchema(bool adaptiveByDefault) {
-  return samplingSchema().with(ParamSchema({{"adaptive", "Adaptive size", ParamType::boolean, adaptiveByDefault, 0, 1, {}, "",
-      "On: a controller sizes each draft, down to none, by what it costs on this machine and how often it was right. Off: always the full size, as in papers."}}));
+  return samplingSchema().with(
+      ParamSchema({{"adaptive",
+                    "Adaptive size",
+                    ParamType::boolean,
+                    adaptiveByDefault,
+                    0,
+                    1,
+                    {},
+                    "",
+                    "On: a controller sizes each draft, down to none, by what it costs on this machine and "
+                    "how often it was right. Off: always the full size, as in papers."}}));
 }
 
 void addSpeculative(MethodRegistry& registry, MethodInfo info, ProposerFactory proposer) {
-  registry.add(std::move(info), [proposer = std::move(proposer)](const DecoderSetup& setup) -> Result<std::unique_ptr<Decoder>> {
-    DECOSCOPE_ASSIGN(Chooser chooser, Chooser::create(setup.parameters));
-    DECOSCOPE_ASSIGN(auto made, proposer(setup, chooser));
-    return std::make_unique<SpeculativeDecoder>(std::move(chooser), std::move(made), setup);
-  });
+  registry.add(
+      std::move(info),
+      [proposer = std::move(proposer)](const DecoderSetup& setup) -> Result<std::unique_ptr<Decoder>> {
+        DECOSCOPE_ASSIGN(Chooser chooser, Chooser::create(setup.parameters));
+        DECOSCOPE_ASSIGN(auto made, proposer(setup, chooser));
+        return std::make_unique<SpeculativeDecoder>(std::move(chooser), std::move(made), setup);
+      });
 }
 
 }  // namespace decoscope

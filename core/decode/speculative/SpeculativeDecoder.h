@@ -17,8 +17,8 @@ using ProposerFactory = std::function<Result<std::unique_ptr<Proposer>>(const De
 // Sampling parameters and `adaptive`, as every speculative method has them.
 ParamSchema speculativeSchema(bool adaptiveByDefault);
 
-// Registers a method whose rounds are built from this proposer. The schema must contain speculativeSchema(). Parameters
-// "rule" = r4 with "epsilon" and "delta", where the schema has them, select typical acceptance.
+// Registers a method whose rounds are built from this proposer. The schema must contain speculativeSchema().
+// Parameters "rule" = r4 with "epsilon" and "delta", where the schema has them, select typical acceptance.
 void addSpeculative(MethodRegistry& registry, MethodInfo info, ProposerFactory proposer);
 
 }  // namespace decoscope

@@ -7,14 +7,19 @@ namespace decoscope {
 
 namespace {
 
-double at(const Distribution& distribution, TokenId token) { return distribution[static_cast<std::size_t>(token)]; }
+double at(const Distribution& distribution, TokenId token) {
+  return distribution[static_cast<std::size_t>(token)];
+}
 
 // min(1, p/q); a token that q could not have proposed is accepted only if p allows it.
-double ratio(double p, double q) { return q > 0 ? std::min(1.0, p / q) : (p > 0 ? 1.0 : 0.0); }
+double ratio(double p, double q) {
+  return q > 0 ? std::min(1.0, p / q) : (p > 0 ? 1.0 : 0.0);
+}
 
 }  // namespace
 
-NodeVerdict verifyIndependent(Distribution p, const Distribution& q, std::span<const TokenId> children, const UniformSource& u) {
+NodeVerdict verifyIndependent(Distribution p, const Distribution& q, std::span<const TokenId> children,
+                              const UniformSource& u) {
   NodeVerdict verdict;
   for (int i = 0; i < static_cast<int>(children.size()); ++i) {
     const TokenId token = children[static_cast<std::size_t>(i)];
@@ -32,7 +37,8 @@ NodeVerdict verifyIndependent(Distribution p, const Distribution& q, std::span<c
   return verdict;
 }
 
-NodeVerdict verifyWithoutReplacement(Distribution p, Distribution q, std::span<const TokenId> children, const UniformSource& u) {
+NodeVerdict verifyWithoutReplacement(Distribution p, Distribution q, std::span<const TokenId> children,
+                                     const UniformSource& u) {
   NodeVerdict verdict;
   for (int i = 0; i < static_cast<int>(children.size()); ++i) {
     const TokenId token = children[static_cast<std::size_t>(i)];
@@ -82,7 +88,8 @@ NodeVerdict matchDrawn(const Distribution& p, std::span<const TokenId> children,
   return verdict;
 }
 
-NodeVerdict verifyTypical(const Distribution& p, std::span<const TokenId> children, double epsilon, double delta) {
+NodeVerdict verifyTypical(const Distribution& p, std::span<const TokenId> children, double epsilon,
+                          double delta) {
   NodeVerdict verdict;
   const double threshold = std::min(epsilon, delta * std::exp(-entropyOf(p)));
   for (int i = 0; i < static_cast<int>(children.size()); ++i) {

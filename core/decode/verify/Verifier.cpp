@@ -13,28 +13,39 @@ VerificationRule ruleFor(const DraftTree& tree, bool greedy, bool typical) {
   if (greedy && !typical) return VerificationRule::greedy;
   if (typical) return VerificationRule::r4;
   switch (tree.kind) {
-    case ChildKind::independent: return VerificationRule::r1;
-    case ChildKind::withoutReplacement: return VerificationRule::r2;
-    case ChildKind::deterministic: return VerificationRule::r3;
+    case ChildKind::independent:
+      return VerificationRule::r1;
+    case ChildKind::withoutReplacement:
+      return VerificationRule::r2;
+    case ChildKind::deterministic:
+      return VerificationRule::r3;
   }
   return VerificationRule::r3;
 }
 
 // What the raw row says about a token.
-void addRawFigures(VerdictFact& fact, const Logits& logits, const std::vector<RowSummary>& summaries, std::size_t row, TokenId token) {
+void addRawFigures(VerdictFact& fact, const Logits& logits, const std::vector<RowSummary>& summaries,
+                   std::size_t row, TokenId token) {
   if (row >= summaries.size()) return;
   const RowSummary& summary = summaries[row];
-  fact.pRaw = std::exp(logits.row(static_cast<int>(row))[static_cast<std::size_t>(token)] - summary.logSumExp);
+  fact.pRaw =
+      std::exp(logits.row(static_cast<int>(row))[static_cast<std::size_t>(token)] - summary.logSumExp);
   const auto found = std::find(summary.tokens.begin(), summary.tokens.end(), token);
   if (found != summary.tokens.end()) fact.pRank = static_cast<std::int32_t>(found - summary.tokens.begin());
 }
 
 class TreeWalk {
  public:
-  TreeWalk(DecodeEnvironment& environment, const Chooser& chooser, const DraftTree& tree, const Logits& logits,
-           const std::vector<RowSummary>& summaries, const VerifierSettings& settings)
-      : environment_(environment), chooser_(chooser), tree_(tree), logits_(logits), summaries_(summaries), settings_(settings),
-        rule_(ruleFor(tree, chooser.settings().greedy(), settings.typical)), children_(tree.children()),
+  TreeWalk(DecodeEnvironment& environment, const Chooser& chooser, const DraftTree& tree,
+           const Logits& logits, const std::vector<RowSummary>& summaries, const VerifierSettings& settings)
+      : environment_(environment),
+        chooser_(chooser),
+        tree_(tree),
+        logits_(logits),
+        summaries_(summaries),
+        settings_(settings),
+        rule_(ruleFor(tree, chooser.settings().greedy(), settings.typical)),
+        children_(tree.children()),
         seen_(tree.nodes.size(), false) {}
 
   Result<Walk> run() {
@@ -89,10 +100,12 @@ class TreeWalk {
       } else {
         const Distribution& q = tree_.q.at(at);
         record(q, DistributionKind::draft, at, 0);
-        verdict = rule_ == VerificationRule::r1 ? verifyIndependent(p, q, tokens, u) : verifyWithoutReplacement(p, q, tokens, u);
+        verdict = rule_ == VerificationRule::r1 ? verifyIndependent(p, q, tokens, u)
+                                                : verifyWithoutReplacement(p, q, tokens, u);
       }
     }
-    for (const ChildTest& test : verdict.tests) recordTest(at, children[static_cast<std::size_t>(test.child)], test);
+    for (const ChildTest& test : verdict.tests)
+      recordTest(at, children[static_cast<std::size_t>(test.child)], test);
     for (std::size_t i = verdict.tests.size(); i < children.size(); ++i)
       recordVerdict(children[i], VerdictKind::notReachedSibling);
     if (verdict.accepted >= 0) return verdict.accepted;
@@ -113,7 +126,10 @@ class TreeWalk {
       ChildTest test;
       test.child = i;
       test.stage = i;
-      test.p = row < summaries_.size() ? std::exp(logits_.row(at + 1)[static_cast<std::size_t>(token)] - summaries_[row].logSumExp) : kUnknown;
+      test.p =
+          row < summaries_.size()
+              ? std::exp(logits_.row(at + 1)[static_cast<std::size_t>(token)] - summaries_[row].logSumExp)
+              : kUnknown;
       test.threshold = kUnknown;
       test.accepted = token == chosen;
       verdict.tests.push_back(test);
@@ -196,8 +212,9 @@ class TreeWalk {
 
 }  // namespace
 
-Result<Walk> verifyTree(DecodeEnvironment& environment, const Chooser& chooser, const DraftTree& tree, const Logits& logits,
-                        const std::vector<RowSummary>& summaries, const VerifierSettings& settings) {
+Result<Walk> verifyTree(DecodeEnvironment& environment, const Chooser& chooser, const DraftTree& tree,
+                        const Logits& logits, const std::vector<RowSummary>& summaries,
+                        const VerifierSettings& settings) {
   return TreeWalk(environment, chooser, tree, logits, summaries, settings).run();
 }
 

@@ -21,18 +21,21 @@ constexpr int kContextLength = 1 << 20;
 Result<std::vector<double>> parseRow(const json& value, std::size_t size, const std::string& where,
                                      const std::string& field) {
   if (!value.is_array() || value.size() != size)
-    return fail(ErrorCode::badInput, "a row needs one probability for each of the " + std::to_string(size) + " tokens",
+    return fail(ErrorCode::badInput,
+                "a row needs one probability for each of the " + std::to_string(size) + " tokens",
                 where + ", field " + field);
   std::vector<double> row;
   double sum = 0;
   for (const auto& entry : value) {
     const double p = entry.is_number() ? entry.get<double>() : -1;
-    if (!(p >= 0 && p <= 1)) return fail(ErrorCode::badInput, "a probability is not in [0, 1]", where + ", field " + field);
+    if (!(p >= 0 && p <= 1))
+      return fail(ErrorCode::badInput, "a probability is not in [0, 1]", where + ", field " + field);
     row.push_back(p);
     sum += p;
   }
   if (std::abs(sum - 1) > 1e-6)
-    return fail(ErrorCode::badInput, "the probabilities sum to " + std::to_string(sum) + ", not to 1", where + ", field " + field);
+    return fail(ErrorCode::badInput, "the probabilities sum to " + std::to_string(sum) + ", not to 1",
+                where + ", field " + field);
   for (double& p : row) p /= sum;
   return row;
 }
@@ -58,7 +61,8 @@ class TableTokenizer final : public Tokenizer {
       }
       if (best < 0)
         return fail(ErrorCode::badInput, "the text holds something that no token of the table begins with",
-                    "byte " + std::to_string(at) + " of the text", "Use only pieces of the table's \"vocab\".");
+                    "byte " + std::to_string(at) + " of the text",
+                    "Use only pieces of the table's \"vocab\".");
       ids.push_back(best);
       at += length;
     }
@@ -92,7 +96,8 @@ class TableTokenizer final : public Tokenizer {
 
 class TableLogits final : public Logits {
  public:
-  TableLogits(std::vector<std::vector<float>> rows, int vocabulary) : rows_(std::move(rows)), vocabulary_(vocabulary) {}
+  TableLogits(std::vector<std::vector<float>> rows, int vocabulary)
+      : rows_(std::move(rows)), vocabulary_(vocabulary) {}
   int rows() const override { return static_cast<int>(rows_.size()); }
   int vocabularySize() const override { return vocabulary_; }
   std::span<const float> row(int index) const override { return rows_[static_cast<std::size_t>(index)]; }
@@ -104,7 +109,8 @@ class TableLogits final : public Logits {
 
 class TableModel final : public Model {
  public:
-  TableModel(Table table, const std::string& path, const std::string& fingerprint) : table_(std::move(table)) {
+  TableModel(Table table, const std::string& path, const std::string& fingerprint)
+      : table_(std::move(table)) {
     info_.name = std::filesystem::path(path).stem().string();
     info_.path = path;
     info_.architecture = info_.format = "table";
@@ -139,19 +145,22 @@ class TableModel final : public Model {
     for (std::size_t i = 0; i < count; ++i) {
       const TokenId token = request.tokens[i];
       if (token < 0 || token >= info_.vocabularySize)
-        return fail(ErrorCode::badInput, "token id " + std::to_string(token) + " is not in the vocabulary", info_.path);
+        return fail(ErrorCode::badInput, "token id " + std::to_string(token) + " is not in the vocabulary",
+                    info_.path);
       if (!request.parents.empty() && request.parents[i] >= static_cast<std::int32_t>(i))
         return fail(ErrorCode::usage, "a parent must stand before its child");
     }
     std::vector<std::vector<float>> rows;
     for (const std::int32_t wanted : request.logitRows) {
-      if (wanted < 0 || wanted >= static_cast<std::int32_t>(count)) return fail(ErrorCode::usage, "no such row");
+      if (wanted < 0 || wanted >= static_cast<std::int32_t>(count))
+        return fail(ErrorCode::usage, "no such row");
       rows.push_back(logitsFor(request, wanted));
     }
     cache_.insert(cache_.end(), request.tokens.begin(), request.tokens.end());
     ForwardOutput output;
     if (!rows.empty()) output.logits = std::make_unique<TableLogits>(std::move(rows), info_.vocabularySize);
-    output.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    output.milliseconds =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return output;
   }
 
@@ -179,7 +188,8 @@ class TableModel final : public Model {
       context.push_back(request.tokens[static_cast<std::size_t>(at)]);
       at = request.parents.empty() ? at - 1 : request.parents[static_cast<std::size_t>(at)];
     }
-    for (auto token = cache_.rbegin(); token != cache_.rend() && static_cast<int>(context.size()) < table_.order; ++token)
+    for (auto token = cache_.rbegin();
+         token != cache_.rend() && static_cast<int>(context.size()) < table_.order; ++token)
       context.push_back(*token);
     std::reverse(context.begin(), context.end());
     const auto found = table_.rows.find(context);
@@ -210,7 +220,8 @@ std::string fingerprintOf(const std::string& content) {
 Result<Table> parseTable(const std::string& text, const std::string& where) {
   const json document = json::parse(text, nullptr, false);
   if (document.is_discarded() || !document.is_object())
-    return fail(ErrorCode::badInput, "not a JSON object", where, "A table model is {\"vocab\":[…],\"order\":k,\"default\":[…],\"rows\":{…}}.");
+    return fail(ErrorCode::badInput, "not a JSON object", where,
+                "A table model is {\"vocab\":[…],\"order\":k,\"default\":[…],\"rows\":{…}}.");
   Table table;
   const auto vocabulary = document.find("vocab");
   if (vocabulary == document.end() || !vocabulary->is_array() || vocabulary->empty())
@@ -248,12 +259,15 @@ Result<Table> parseTable(const std::string& text, const std::string& where) {
         char* end = nullptr;
         const long id = std::strtol(part.c_str(), &end, 10);
         if (end == part.c_str() || *end != '\0' || id < 0 || id >= size)
-          return fail(ErrorCode::badInput, "a row's key must be token ids with commas", where + ", field rows[\"" + key + "\"]");
+          return fail(ErrorCode::badInput, "a row's key must be token ids with commas",
+                      where + ", field rows[\"" + key + "\"]");
         context.push_back(static_cast<TokenId>(id));
       }
       if (static_cast<int>(context.size()) > table.order)
-        return fail(ErrorCode::badInput, "a row's key is longer than \"order\"", where + ", field rows[\"" + key + "\"]");
-      DECOSCOPE_ASSIGN(table.rows[context], parseRow(value, table.vocabulary.size(), where, "rows[\"" + key + "\"]"));
+        return fail(ErrorCode::badInput, "a row's key is longer than \"order\"",
+                    where + ", field rows[\"" + key + "\"]");
+      DECOSCOPE_ASSIGN(table.rows[context],
+                       parseRow(value, table.vocabulary.size(), where, "rows[\"" + key + "\"]"));
     }
   }
   return table;

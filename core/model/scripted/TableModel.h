@@ -1,5 +1,5 @@
-// The exact table model: the next-token distribution as a function of the last `order` tokens, read from a small
-// JSON file. For tests, teaching and exact enumeration; the format is described in docs/table-model.md.
+// The exact table model: the next-token distribution as a function of the last `order` tokens, read from a
+// small JSON file. For tests, teaching and exact enumeration; the format is described in docs/table-model.md.
 #pragma once
 
 #include <map>
@@ -17,12 +17,12 @@ struct Table {
   std::vector<std::string> vocabulary;
   std::optional<TokenId> bos, eos;
   int order = 1;
-  std::vector<double> fallback;                           // the row where no other matches
+  std::vector<double> fallback;                              // the row where no other matches
   std::map<std::vector<TokenId>, std::vector<double>> rows;  // by the last `order` tokens, fewer at the start
 };
 
-// Checks every index, length and sum (rows must sum to 1 within 1e-6 and are then normalised). `where` names the
-// file in errors.
+// Checks every index, length and sum (rows must sum to 1 within 1e-6 and are then normalised). `where` names
+// the file in errors.
 Result<Table> parseTable(const std::string& json, const std::string& where);
 
 struct TableModelParts {

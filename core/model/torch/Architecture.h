@@ -1,5 +1,5 @@
-// What sets one family of transformers apart, as data: config keys, tensor names, traits. The forward is shared; a new family is a
-// description in Architecture.cpp, not new forward code.
+// What sets one family of transformers apart, as data: config keys, tensor names, traits. The forward is
+// shared; a new family is a description in Architecture.cpp, not new forward code.
 #pragma once
 
 #include <array>
@@ -19,20 +19,23 @@ struct RopeScaling {
 };
 
 struct TransformerConfig {
-  std::string architecture;   // "llama", "qwen3", "llada", …
-  int layers = 0, width = 0, heads = 0, keyValueHeads = 0, headSize = 0, inner = 0, vocabulary = 0, context = 0;
+  std::string architecture;  // "llama", "qwen3", "llada", …
+  int layers = 0, width = 0, heads = 0, keyValueHeads = 0, headSize = 0, inner = 0, vocabulary = 0,
+      context = 0;
   float normEpsilon = 1e-5f;
   double ropeTheta = 10000;
   RopeScaling ropeScaling;
   bool tied = false;
-  bool diffusion = false;     // full visibility, unshifted logits
+  bool diffusion = false;  // full visibility, unshifted logits
   TokenId maskToken = -1;
-  bool queryKeyNorm = false;  // RMS norm over each head of queries and keys, before the rotation
-  std::vector<bool> rotary;   // by layer: whether positions are rotated in; empty: everywhere
-  int window = 0;             // sliding attention sees so many positions, its own included; 0: none
-  std::vector<bool> windowed; // by layer: whether the window holds there; empty: everywhere
+  bool queryKeyNorm = false;   // RMS norm over each head of queries and keys, before the rotation
+  std::vector<bool> rotary;    // by layer: whether positions are rotated in; empty: everywhere
+  int window = 0;              // sliding attention sees so many positions, its own included; 0: none
+  std::vector<bool> windowed;  // by layer: whether the window holds there; empty: everywhere
   bool rotates(int layer) const { return rotary.empty() || rotary[static_cast<std::size_t>(layer)]; }
-  bool slides(int layer) const { return window > 0 && (windowed.empty() || windowed[static_cast<std::size_t>(layer)]); }
+  bool slides(int layer) const {
+    return window > 0 && (windowed.empty() || windowed[static_cast<std::size_t>(layer)]);
+  }
   bool rotaryInterleaved = false;  // GGUF stores q and k rows of Llama in rotary-interleaved order
 };
 
@@ -48,8 +51,8 @@ struct Architecture {
   TensorNames names;
 };
 
-// Reads config.json of a folder, or a GGUF's metadata. Errors name the file and field; an unknown architecture is refused with
-// the list of what is supported.
+// Reads config.json of a folder, or a GGUF's metadata. Errors name the file and field; an unknown
+// architecture is refused with the list of what is supported.
 Result<Architecture> architectureOf(const WeightFile& weights, const std::string& path);
 
 }  // namespace decoscope

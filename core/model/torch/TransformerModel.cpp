@@ -21,7 +21,8 @@ using at::Tensor;
 
 std::string layerName(const std::string& pattern, int layer) {
   const auto at = pattern.find("{}");
-  return at == std::string::npos ? pattern : pattern.substr(0, at) + std::to_string(layer) + pattern.substr(at + 2);
+  return at == std::string::npos ? pattern
+                                 : pattern.substr(0, at) + std::to_string(layer) + pattern.substr(at + 2);
 }
 
 std::string shapeText(const std::vector<std::int64_t>& shape) {
@@ -54,7 +55,8 @@ class TransformerLogits final : public Logits {
   int vocabularySize() const override { return static_cast<int>(rows_.size(1)); }
   std::span<const float> row(int index) const override {
     if (!host_.defined()) host_ = rows_.to(at::kCPU, at::kFloat).contiguous();
-    return {host_.const_data_ptr<float>() + static_cast<std::int64_t>(index) * rows_.size(1), static_cast<std::size_t>(rows_.size(1))};
+    return {host_.const_data_ptr<float>() + static_cast<std::int64_t>(index) * rows_.size(1),
+            static_cast<std::size_t>(rows_.size(1))};
   }
   Result<TokenId> argmax(int index) const override {
     DECOSCOPE_TRY(check(index, kernels::summarise(row(index).data(), row(index).size())));
@@ -82,7 +84,8 @@ class TransformerLogits final : public Logits {
     if (rows() > 0) row(0);  // one copy from the device before the threads start
     std::vector<Result<RowSummary>> results(static_cast<std::size_t>(rows()));
     workers_->forPieces(rows(), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i) results[static_cast<std::size_t>(i)] = summary(static_cast<int>(i), k);
+      for (std::int64_t i = begin; i < end; ++i)
+        results[static_cast<std::size_t>(i)] = summary(static_cast<int>(i), k);
     });
     std::vector<RowSummary> out;
     for (auto& result : results) {
@@ -95,7 +98,8 @@ class TransformerLogits final : public Logits {
  private:
   static Status check(int index, const kernels::Summary& sums) {
     if (std::isfinite(sums.sum) && std::isfinite(sums.largest)) return {};
-    return fail(ErrorCode::failed, "the model gave a logit that is not a number", "row " + std::to_string(index),
+    return fail(ErrorCode::failed, "the model gave a logit that is not a number",
+                "row " + std::to_string(index),
                 "The weights may be damaged, or the precision too low: try --dtype f32.");
   }
   Tensor rows_;
@@ -118,8 +122,15 @@ struct Visible {
 
 class TransformerModel final : public Model {
  public:
-  TransformerModel(Architecture architecture, ModelInfo info, at::Device device, bool useKernels, at::ScalarType type, int threads)
-      : config_(architecture.config), names_(architecture.names), info_(std::move(info)), device_(device), useKernels_(useKernels), type_(type), workers_(std::make_shared<kernels::Workers>(threads)) {}
+  TransformerModel(Architecture architecture, ModelInfo info, at::Device device, bool useKernels,
+                   at::ScalarType type, int threads)
+      : config_(architecture.config),
+        names_(architecture.names),
+        info_(std::move(info)),
+        device_(device),
+        useKernels_(useKernels),
+        type_(type),
+        workers_(std::make_shared<kernels::Workers>(threads)) {}
 
   const ModelInfo& info() const override { return info_; }
   Capabilities capabilities() const override {
@@ -131,7 +142,8 @@ class TransformerModel final : public Model {
   }
   int cached() const override { return static_cast<int>(cached_); }
   std::int64_t memoryBytes() const override {
-    return info_.bytes + 2 * capacity_ * keyWidth() * config_.layers * static_cast<std::int64_t>(useKernels_ ? 4 : at::elementSize(type_));
+    return info_.bytes + 2 * capacity_ * keyWidth() * config_.layers *
+                             static_cast<std::int64_t>(useKernels_ ? 4 : at::elementSize(type_));
   }
 
   Status load(const WeightFile& weights, const LoadOptions& options, const StopToken& stop);
@@ -139,7 +151,9 @@ class TransformerModel final : public Model {
   Status retain(int prefix, std::span<const std::int32_t> slots) override;
 
  private:
-  std::int64_t keyWidth() const { return static_cast<std::int64_t>(config_.keyValueHeads) * config_.headSize; }
+  std::int64_t keyWidth() const {
+    return static_cast<std::int64_t>(config_.keyValueHeads) * config_.headSize;
+  }
   std::int64_t queryWidth() const { return static_cast<std::int64_t>(config_.heads) * config_.headSize; }
   at::TensorOptions floats() const { return at::TensorOptions().dtype(at::kFloat).device(device_); }
 
@@ -149,10 +163,13 @@ class TransformerModel final : public Model {
     std::int64_t rows;
     bool rotary = false;  // undo GGUF's interleaved order
   };
-  Result<const WeightTensor*> need(const WeightFile& weights, const std::string& name, const std::vector<std::int64_t>& shape) const;
+  Result<const WeightTensor*> need(const WeightFile& weights, const std::string& name,
+                                   const std::vector<std::int64_t>& shape) const;
   Result<Tensor> loadVector(const WeightFile& weights, const std::string& name, std::int64_t size) const;
-  Result<Linear> loadLinear(const WeightFile& weights, const std::vector<Part>& parts, std::int64_t inputs) const;
-  Status loadRows(const Part& part, std::int64_t inputs, const std::function<void(std::int64_t, const float*)>& take) const;
+  Result<Linear> loadLinear(const WeightFile& weights, const std::vector<Part>& parts,
+                            std::int64_t inputs) const;
+  Status loadRows(const Part& part, std::int64_t inputs,
+                  const std::function<void(std::int64_t, const float*)>& take) const;
   void buildRotary();
 
   // Forward.
@@ -170,10 +187,12 @@ class TransformerModel final : public Model {
   void normHeads(Tensor& queryKeyValue, const Block& block) const;
   void rotate(Tensor& queryKeyValue, const std::vector<std::int32_t>& positions) const;
   void storeKeys(Block& block, const Tensor& queryKeyValue, std::int64_t base) const;
-  void attend(const Block& block, const Tensor& queryKeyValue, const Visible& visible, Tensor& out, std::vector<float>* weights) const;
+  void attend(const Block& block, const Tensor& queryKeyValue, const Visible& visible, Tensor& out,
+              std::vector<float>* weights) const;
   void gate(const Tensor& gateUp, Tensor& out) const;
   void intervene(const ForwardRequest& request, int layer, Tensor& x) const;
-  static void tap(const ForwardRequest& request, TapSite site, int layer, const Tensor& value, std::vector<TapValue>& taps);
+  static void tap(const ForwardRequest& request, TapSite site, int layer, const Tensor& value,
+                  std::vector<TapValue>& taps);
 
   TransformerConfig config_;
   TensorNames names_;
@@ -184,38 +203,49 @@ class TransformerModel final : public Model {
   std::shared_ptr<kernels::Workers> workers_;
   std::shared_ptr<const WeightFile> file_;  // embedding rows are read from the map
   const WeightTensor* embedding_ = nullptr;
-  Tensor embeddingTable_;                   // generic devices
+  Tensor embeddingTable_;  // generic devices
   std::vector<Block> blocks_;
   Tensor finalNorm_;
   Linear head_;
-  Tensor cosine_, sine_;                    // [context, head size / 2]
+  Tensor cosine_, sine_;  // [context, head size / 2]
   std::int64_t cached_ = 0, capacity_ = 0;
-  std::vector<std::int32_t> slotPositions_;  // of each cached token; behind them those of the forward under way
-  Tensor x_, normed_, queryKeyValue_, attended_, projected_, gateUp_, gated_, logits_;  // workspace, [rows, …]
+  std::vector<std::int32_t>
+      slotPositions_;  // of each cached token; behind them those of the forward under way
+  Tensor x_, normed_, queryKeyValue_, attended_, projected_, gateUp_, gated_,
+      logits_;  // workspace, [rows, …]
   std::vector<std::uint16_t> rounded_;
 
-  friend Result<std::unique_ptr<Model>> decoscope::loadTransformer(std::shared_ptr<const WeightFile>, const std::string&, const LoadOptions&, const StopToken&);
+  friend Result<std::unique_ptr<Model>> decoscope::loadTransformer(std::shared_ptr<const WeightFile>,
+                                                                   const std::string&, const LoadOptions&,
+                                                                   const StopToken&);
 };
 
 // ---- loading ----
 
-Result<const WeightTensor*> TransformerModel::need(const WeightFile& weights, const std::string& name, const std::vector<std::int64_t>& shape) const {
+Result<const WeightTensor*> TransformerModel::need(const WeightFile& weights, const std::string& name,
+                                                   const std::vector<std::int64_t>& shape) const {
   const WeightTensor* tensor = weights.find(name);
-  if (!tensor) return fail(ErrorCode::badInput, "tensor '" + name + "' is missing", weights.path(), "The file is incomplete or of another architecture than it says.");
+  if (!tensor)
+    return fail(ErrorCode::badInput, "tensor '" + name + "' is missing", weights.path(),
+                "The file is incomplete or of another architecture than it says.");
   if (tensor->shape != shape)
-    return fail(ErrorCode::badInput, "tensor '" + name + "' has the shape " + shapeText(tensor->shape) + ", expected " + shapeText(shape), weights.path(),
-                "The configuration does not fit the weights.");
+    return fail(
+        ErrorCode::badInput,
+        "tensor '" + name + "' has the shape " + shapeText(tensor->shape) + ", expected " + shapeText(shape),
+        weights.path(), "The configuration does not fit the weights.");
   return tensor;
 }
 
-Result<Tensor> TransformerModel::loadVector(const WeightFile& weights, const std::string& name, std::int64_t size) const {
+Result<Tensor> TransformerModel::loadVector(const WeightFile& weights, const std::string& name,
+                                            std::int64_t size) const {
   DECOSCOPE_ASSIGN(const WeightTensor* tensor, need(weights, name, {size}));
   Tensor host = at::empty({size}, at::kFloat);
   DECOSCOPE_TRY(dequantise(*tensor, 0, {host.data_ptr<float>(), static_cast<std::size_t>(size)}));
   return host.to(device_);
 }
 
-Status TransformerModel::loadRows(const Part& part, std::int64_t inputs, const std::function<void(std::int64_t, const float*)>& take) const {
+Status TransformerModel::loadRows(const Part& part, std::int64_t inputs,
+                                  const std::function<void(std::int64_t, const float*)>& take) const {
   Status failure;
   std::mutex failureMutex;
   const std::int64_t half = config_.headSize / 2;
@@ -238,19 +268,25 @@ Status TransformerModel::loadRows(const Part& part, std::int64_t inputs, const s
   return failure;
 }
 
-Result<Linear> TransformerModel::loadLinear(const WeightFile& weights, const std::vector<Part>& parts, std::int64_t inputs) const {
+Result<Linear> TransformerModel::loadLinear(const WeightFile& weights, const std::vector<Part>& parts,
+                                            std::int64_t inputs) const {
   Linear layer;
   for (const Part& part : parts) layer.outputs += part.rows;
   Tensor host;
-  if (useKernels_) layer.packed.resize(static_cast<std::size_t>(layer.outputs), static_cast<std::size_t>(inputs), type_ == at::kBFloat16);
-  else host = at::empty({layer.outputs, inputs}, at::kFloat);
+  if (useKernels_)
+    layer.packed.resize(static_cast<std::size_t>(layer.outputs), static_cast<std::size_t>(inputs),
+                        type_ == at::kBFloat16);
+  else
+    host = at::empty({layer.outputs, inputs}, at::kFloat);
   std::int64_t first = 0;
   std::vector<Tensor> biases;
   bool biased = false;
   for (const Part& part : parts) {
     DECOSCOPE_TRY(loadRows(part, inputs, [&](std::int64_t row, const float* values) {
-      if (useKernels_) layer.packed.setRow(static_cast<std::size_t>(first + row), values);
-      else std::copy(values, values + inputs, host.data_ptr<float>() + (first + row) * inputs);
+      if (useKernels_)
+        layer.packed.setRow(static_cast<std::size_t>(first + row), values);
+      else
+        std::copy(values, values + inputs, host.data_ptr<float>() + (first + row) * inputs);
     }));
     std::string biasName = part.tensor->name;
     biasName.replace(biasName.rfind("weight"), 6, "bias");
@@ -277,10 +313,13 @@ void TransformerModel::buildRotary() {
     if (scaling.kind == RopeScaling::Kind::linear) f /= scaling.factor;
     if (scaling.kind == RopeScaling::Kind::llama3) {
       const double wavelength = 2 * M_PI / f;
-      const double low = scaling.originalContext / scaling.lowFrequencyFactor, high = scaling.originalContext / scaling.highFrequencyFactor;
-      if (wavelength > low) f /= scaling.factor;
+      const double low = scaling.originalContext / scaling.lowFrequencyFactor,
+                   high = scaling.originalContext / scaling.highFrequencyFactor;
+      if (wavelength > low)
+        f /= scaling.factor;
       else if (wavelength >= high) {
-        const double s = (scaling.originalContext / wavelength - scaling.lowFrequencyFactor) / (scaling.highFrequencyFactor - scaling.lowFrequencyFactor);
+        const double s = (scaling.originalContext / wavelength - scaling.lowFrequencyFactor) /
+                         (scaling.highFrequencyFactor - scaling.lowFrequencyFactor);
         f = (1 - s) * f / scaling.factor + s * f;
       }
     }
@@ -298,7 +337,8 @@ Status TransformerModel::load(const WeightFile& weights, const LoadOptions& opti
   const std::int64_t d = config_.width, m = config_.inner;
   DECOSCOPE_ASSIGN(embedding_, need(weights, names_.embedding, {config_.vocabulary, d}));
   DECOSCOPE_ASSIGN(finalNorm_, loadVector(weights, names_.finalNorm, d));
-  const auto part = [&](const std::string& pattern, int layer, std::int64_t rows, std::int64_t inputs, bool rotary) -> Result<Part> {
+  const auto part = [&](const std::string& pattern, int layer, std::int64_t rows, std::int64_t inputs,
+                        bool rotary) -> Result<Part> {
     DECOSCOPE_ASSIGN(const WeightTensor* tensor, need(weights, layerName(pattern, layer), {rows, inputs}));
     return Part{tensor, rows, rotary};
   };
@@ -309,7 +349,8 @@ Status TransformerModel::load(const WeightFile& weights, const LoadOptions& opti
     DECOSCOPE_ASSIGN(block.attentionNorm, loadVector(weights, layerName(names_.attentionNorm, i), d));
     DECOSCOPE_ASSIGN(block.mlpNorm, loadVector(weights, layerName(names_.mlpNorm, i), d));
     if (config_.queryKeyNorm) {
-      DECOSCOPE_ASSIGN(block.queryNorm, loadVector(weights, layerName(names_.queryNorm, i), config_.headSize));
+      DECOSCOPE_ASSIGN(block.queryNorm,
+                       loadVector(weights, layerName(names_.queryNorm, i), config_.headSize));
       DECOSCOPE_ASSIGN(block.keyNorm, loadVector(weights, layerName(names_.keyNorm, i), config_.headSize));
     }
     DECOSCOPE_ASSIGN(const Part query, part(names_.query, i, queryWidth(), d, config_.rotaryInterleaved));
@@ -329,7 +370,8 @@ Status TransformerModel::load(const WeightFile& weights, const LoadOptions& opti
   DECOSCOPE_ASSIGN(const WeightTensor* head, need(weights, headName, {config_.vocabulary, d}));
   DECOSCOPE_ASSIGN(head_, loadLinear(weights, {{head, config_.vocabulary, false}}, d));
   if (!useKernels_) {
-    if (config_.tied) embeddingTable_ = head_.weight;
+    if (config_.tied)
+      embeddingTable_ = head_.weight;
     else {
       DECOSCOPE_ASSIGN(const Linear table, loadLinear(weights, {{embedding_, config_.vocabulary, false}}, d));
       embeddingTable_ = table.weight;
@@ -337,8 +379,12 @@ Status TransformerModel::load(const WeightFile& weights, const LoadOptions& opti
   }
   buildRotary();
   info_.bytes = 0;
-  const auto count = [&](const Linear& layer) { info_.bytes += static_cast<std::int64_t>(layer.packed.bytes()) + (layer.weight.defined() ? static_cast<std::int64_t>(layer.weight.nbytes()) : 0); };
-  for (const Block& block : blocks_) count(block.queryKeyValue), count(block.output), count(block.gateUp), count(block.down);
+  const auto count = [&](const Linear& layer) {
+    info_.bytes += static_cast<std::int64_t>(layer.packed.bytes()) +
+                   (layer.weight.defined() ? static_cast<std::int64_t>(layer.weight.nbytes()) : 0);
+  };
+  for (const Block& block : blocks_)
+    count(block.queryKeyValue), count(block.output), count(block.gateUp), count(block.down);
   count(head_);
   progress(1);
   return {};
@@ -349,25 +395,41 @@ Status TransformerModel::load(const WeightFile& weights, const LoadOptions& opti
 Status TransformerModel::check(const ForwardRequest& request) const {
   const auto count = static_cast<std::int64_t>(request.tokens.size());
   if (count == 0) return fail(ErrorCode::usage, "a forward needs at least one token");
-  if (!request.positions.empty() && request.positions.size() != request.tokens.size()) return fail(ErrorCode::usage, "positions and tokens differ in number");
-  if (!request.parents.empty() && request.parents.size() != request.tokens.size()) return fail(ErrorCode::usage, "parents and tokens differ in number");
+  if (!request.positions.empty() && request.positions.size() != request.tokens.size())
+    return fail(ErrorCode::usage, "positions and tokens differ in number");
+  if (!request.parents.empty() && request.parents.size() != request.tokens.size())
+    return fail(ErrorCode::usage, "parents and tokens differ in number");
   for (std::int64_t i = 0; i < count; ++i) {
     const TokenId token = request.tokens[static_cast<std::size_t>(i)];
-    if (token < 0 || token >= config_.vocabulary) return fail(ErrorCode::badInput, "token id " + std::to_string(token) + " is not in the vocabulary of " + std::to_string(config_.vocabulary), info_.name);
-    if (!request.parents.empty() && (request.parents[static_cast<std::size_t>(i)] >= i || request.parents[static_cast<std::size_t>(i)] < -1))
+    if (token < 0 || token >= config_.vocabulary)
+      return fail(ErrorCode::badInput,
+                  "token id " + std::to_string(token) + " is not in the vocabulary of " +
+                      std::to_string(config_.vocabulary),
+                  info_.name);
+    if (!request.parents.empty() && (request.parents[static_cast<std::size_t>(i)] >= i ||
+                                     request.parents[static_cast<std::size_t>(i)] < -1))
       return fail(ErrorCode::usage, "a parent must stand before its child");
   }
   for (const std::int32_t row : request.logitRows)
     if (row < 0 || row >= count) return fail(ErrorCode::usage, "there is no row " + std::to_string(row));
-  if (request.visibility == Visibility::full && cached_ != 0) return fail(ErrorCode::usage, "full visibility needs an empty cache");
-  if (request.visibility == Visibility::causal && config_.diffusion) return fail(ErrorCode::unsupported, "a masked-diffusion model has no causal forward", info_.name);
+  if (request.visibility == Visibility::full && cached_ != 0)
+    return fail(ErrorCode::usage, "full visibility needs an empty cache");
+  if (request.visibility == Visibility::causal && config_.diffusion)
+    return fail(ErrorCode::unsupported, "a masked-diffusion model has no causal forward", info_.name);
   if (cached_ + count > config_.context)
-    return fail(ErrorCode::badInput, std::to_string(cached_ + count) + " tokens do not fit into the context of " + std::to_string(config_.context), info_.name, "Shorten the prompt or ask for fewer tokens.");
-  if (request.lastLayer == 0 || request.lastLayer > config_.layers) return fail(ErrorCode::usage, "the model has " + std::to_string(config_.layers) + " layers");
+    return fail(ErrorCode::badInput,
+                std::to_string(cached_ + count) + " tokens do not fit into the context of " +
+                    std::to_string(config_.context),
+                info_.name, "Shorten the prompt or ask for fewer tokens.");
+  if (request.lastLayer == 0 || request.lastLayer > config_.layers)
+    return fail(ErrorCode::usage, "the model has " + std::to_string(config_.layers) + " layers");
   for (const Tap& tap : request.taps)
-    if (tap.layer < 0 || tap.layer > (tap.site == TapSite::residual ? config_.layers : config_.layers - 1)) return fail(ErrorCode::usage, "there is no layer " + std::to_string(tap.layer));
+    if (tap.layer < 0 || tap.layer > (tap.site == TapSite::residual ? config_.layers : config_.layers - 1))
+      return fail(ErrorCode::usage, "there is no layer " + std::to_string(tap.layer));
   for (const Intervention& change : request.interventions)
-    if (change.layer < 0 || change.layer > config_.layers || change.row >= count || change.vector.size() != static_cast<std::size_t>(change.kind == Intervention::Kind::scale ? 1 : config_.width))
+    if (change.layer < 0 || change.layer > config_.layers || change.row >= count ||
+        change.vector.size() !=
+            static_cast<std::size_t>(change.kind == Intervention::Kind::scale ? 1 : config_.width))
       return fail(ErrorCode::usage, "an intervention does not fit the model");
   return {};
 }
@@ -376,8 +438,10 @@ std::vector<std::int32_t> TransformerModel::positionsOf(const ForwardRequest& re
   if (!request.positions.empty()) return request.positions;
   std::vector<std::int32_t> positions(request.tokens.size());
   for (std::size_t i = 0; i < positions.size(); ++i) {
-    const std::int32_t parent = request.parents.empty() ? static_cast<std::int32_t>(i) - 1 : request.parents[i];
-    positions[i] = parent < 0 ? static_cast<std::int32_t>(cached_) : positions[static_cast<std::size_t>(parent)] + 1;
+    const std::int32_t parent =
+        request.parents.empty() ? static_cast<std::int32_t>(i) - 1 : request.parents[i];
+    positions[i] =
+        parent < 0 ? static_cast<std::int32_t>(cached_) : positions[static_cast<std::size_t>(parent)] + 1;
   }
   return positions;
 }
@@ -388,13 +452,15 @@ Visible TransformerModel::visibleOf(const ForwardRequest& request) const {
   visible.base = cached_;
   visible.total = cached_ + count;
   visible.full = request.visibility == Visibility::full;
-  for (std::size_t i = 0; i < request.parents.size(); ++i) visible.chain &= request.parents[i] == static_cast<std::int32_t>(i) - 1;
+  for (std::size_t i = 0; i < request.parents.size(); ++i)
+    visible.chain &= request.parents[i] == static_cast<std::int32_t>(i) - 1;
   if (!visible.full && !visible.chain) {
     visible.slots.resize(static_cast<std::size_t>(count));
     for (std::size_t i = 0; i < visible.slots.size(); ++i) {
       const std::int32_t parent = request.parents[i];
       auto& slots = visible.slots[i];
-      if (parent >= 0) slots = visible.slots[static_cast<std::size_t>(parent)];
+      if (parent >= 0)
+        slots = visible.slots[static_cast<std::size_t>(parent)];
       else {
         slots.resize(static_cast<std::size_t>(cached_));
         std::iota(slots.begin(), slots.end(), 0);
@@ -413,12 +479,14 @@ void TransformerModel::buildMask(Visible& visible, std::int64_t rows) const {
     for (std::int64_t row = 0; row < rows; ++row) {
       float* values = mask.data_ptr<float>() + row * visible.total;
       for (std::size_t i = 0; i < visible.count(row); ++i)
-        values[visible.chain ? static_cast<std::int64_t>(i) : visible.slots[static_cast<std::size_t>(row)][i]] = 0;
+        values[visible.chain ? static_cast<std::int64_t>(i)
+                             : visible.slots[static_cast<std::size_t>(row)][i]] = 0;
     }
   visible.mask = mask.to(device_);
 }
 
-// What sliding layers see of `all`: positions nearer than the window, by position and not by slot, because a tree's slots skip.
+// What sliding layers see of `all`: positions nearer than the window, by position and not by slot, because a
+// tree's slots skip.
 Visible TransformerModel::withinWindow(const Visible& all, std::int64_t rows) const {
   Visible near = all;
   near.chain = false;
@@ -427,7 +495,8 @@ Visible TransformerModel::withinWindow(const Visible& all, std::int64_t rows) co
     const std::int32_t oldest = slotPositions_[static_cast<std::size_t>(all.base + row)] - config_.window;
     auto& slots = near.slots[static_cast<std::size_t>(row)];
     for (std::size_t i = 0; i < all.count(row); ++i) {
-      const auto slot = all.chain ? static_cast<std::int32_t>(i) : all.slots[static_cast<std::size_t>(row)][i];
+      const auto slot =
+          all.chain ? static_cast<std::int32_t>(i) : all.slots[static_cast<std::size_t>(row)][i];
       if (slotPositions_[static_cast<std::size_t>(slot)] > oldest) slots.push_back(slot);
     }
   }
@@ -437,7 +506,8 @@ Visible TransformerModel::withinWindow(const Visible& all, std::int64_t rows) co
 
 void TransformerModel::reserveCache(std::int64_t slots) {
   if (slots <= capacity_) return;
-  const auto capacity = std::min<std::int64_t>(config_.context, std::max<std::int64_t>(slots, std::max<std::int64_t>(512, capacity_ * 2)));
+  const auto capacity = std::min<std::int64_t>(
+      config_.context, std::max<std::int64_t>(slots, std::max<std::int64_t>(512, capacity_ * 2)));
   for (Block& block : blocks_)
     for (Tensor* cache : {&block.keys, &block.values}) {
       Tensor grown = at::empty({capacity, keyWidth()}, floats());
@@ -467,7 +537,8 @@ Status TransformerModel::embed(const std::vector<TokenId>& tokens, Tensor& x) co
     return {};
   }
   for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const std::span<float> row(x.data_ptr<float>() + static_cast<std::int64_t>(i) * config_.width, static_cast<std::size_t>(config_.width));
+    const std::span<float> row(x.data_ptr<float>() + static_cast<std::int64_t>(i) * config_.width,
+                               static_cast<std::size_t>(config_.width));
     DECOSCOPE_TRY(dequantise(*embedding_, static_cast<std::int64_t>(tokens[i]) * config_.width, row));
     if (type_ == at::kBFloat16)
       for (float& value : row) value = kernels::fromBfloat16(kernels::toBfloat16(value));
@@ -486,21 +557,26 @@ void TransformerModel::linear(const Linear& layer, const Tensor& x, Tensor& out)
     rounded_.resize(std::max(rounded_.size(), rows * ((inputs + 1) / 2 * 2)));
     const std::size_t padded = (inputs + 1) / 2 * 2;
     const float* source = x.const_data_ptr<float>();
-    workers_->forPieces(static_cast<std::int64_t>(rows), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
-      const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(end - begin);
-      kernels::roundToBfloat16(source + first * inputs, count, inputs, rounded_.data() + first * padded);
-    });
+    workers_->forPieces(
+        static_cast<std::int64_t>(rows), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+          const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(end - begin);
+          kernels::roundToBfloat16(source + first * inputs, count, inputs, rounded_.data() + first * padded);
+        });
   }
   float* result = out.data_ptr<float>();
   const auto outputs = static_cast<std::size_t>(layer.outputs);
-  workers_->forPieces(static_cast<std::int64_t>(layer.packed.groups()), 4, [&](std::int64_t begin, std::int64_t end) {
-    kernels::multiply(layer.packed, x.const_data_ptr<float>(), rounded_.data(), rows, result, outputs, static_cast<std::size_t>(begin), static_cast<std::size_t>(end));
-  });
+  workers_->forPieces(
+      static_cast<std::int64_t>(layer.packed.groups()), 4, [&](std::int64_t begin, std::int64_t end) {
+        kernels::multiply(layer.packed, x.const_data_ptr<float>(), rounded_.data(), rows, result, outputs,
+                          static_cast<std::size_t>(begin), static_cast<std::size_t>(end));
+      });
   if (layer.bias.defined())
-    for (std::size_t row = 0; row < rows; ++row) kernels::add(layer.bias.const_data_ptr<float>(), outputs, result + row * outputs);
+    for (std::size_t row = 0; row < rows; ++row)
+      kernels::add(layer.bias.const_data_ptr<float>(), outputs, result + row * outputs);
 }
 
-// x += y, rows alike. libtorch's own threads must stay out of the kernels' path: two pools on the same cores wait for each other.
+// x += y, rows alike. libtorch's own threads must stay out of the kernels' path: two pools on the same cores
+// wait for each other.
 void TransformerModel::accumulate(const Tensor& y, Tensor& x) const {
   if (!useKernels_) {
     x.add_(y);
@@ -519,7 +595,9 @@ void TransformerModel::norm(const Tensor& x, const Tensor& weight, Tensor& out) 
   float* result = out.data_ptr<float>();
   const std::int64_t width = x.size(1);
   workers_->forPieces(x.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) kernels::rmsNorm(source + row * width, factors, config_.normEpsilon, static_cast<std::size_t>(width), result + row * width);
+    for (std::int64_t row = begin; row < end; ++row)
+      kernels::rmsNorm(source + row * width, factors, config_.normEpsilon, static_cast<std::size_t>(width),
+                       result + row * width);
   });
 }
 
@@ -542,7 +620,9 @@ void TransformerModel::normHeads(Tensor& queryKeyValue, const Block& block) cons
     for (std::int64_t row = begin; row < end; ++row)
       for (std::int64_t head = 0; head < heads; ++head) {
         float* values = first + row * stride + head * size;
-        kernels::rmsNorm(values, (head < config_.heads ? block.queryNorm : block.keyNorm).const_data_ptr<float>(), config_.normEpsilon, static_cast<std::size_t>(size), values);
+        kernels::rmsNorm(values,
+                         (head < config_.heads ? block.queryNorm : block.keyNorm).const_data_ptr<float>(),
+                         config_.normEpsilon, static_cast<std::size_t>(size), values);
       }
   });
 }
@@ -552,8 +632,10 @@ void TransformerModel::rotate(Tensor& queryKeyValue, const std::vector<std::int3
   const std::int64_t half = config_.headSize / 2, heads = config_.heads + config_.keyValueHeads;
   if (!useKernels_) {
     const Tensor at = at::tensor(std::vector<std::int64_t>(positions.begin(), positions.end())).to(device_);
-    const Tensor cosine = cosine_.index_select(0, at).unsqueeze(1), sine = sine_.index_select(0, at).unsqueeze(1);
-    Tensor view = queryKeyValue.narrow(1, 0, heads * config_.headSize).view({queryKeyValue.size(0), heads, 2, half});
+    const Tensor cosine = cosine_.index_select(0, at).unsqueeze(1),
+                 sine = sine_.index_select(0, at).unsqueeze(1);
+    Tensor view =
+        queryKeyValue.narrow(1, 0, heads * config_.headSize).view({queryKeyValue.size(0), heads, 2, half});
     const Tensor a = view.select(2, 0).clone(), b = view.select(2, 1).clone();
     view.select(2, 0).copy_(a * cosine - b * sine);
     view.select(2, 1).copy_(b * cosine + a * sine);
@@ -563,12 +645,15 @@ void TransformerModel::rotate(Tensor& queryKeyValue, const std::vector<std::int3
   const float* cosines = cosine_.const_data_ptr<float>();
   const float* sines = sine_.const_data_ptr<float>();
   const std::int64_t stride = queryKeyValue.size(1);
-  workers_->forPieces(static_cast<std::int64_t>(positions.size()), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const std::int64_t at = positions[static_cast<std::size_t>(row)] * half;
-      for (std::int64_t head = 0; head < heads; ++head) kernels::rotate(first + row * stride + head * config_.headSize, cosines + at, sines + at, static_cast<std::size_t>(half));
-    }
-  });
+  workers_->forPieces(static_cast<std::int64_t>(positions.size()), kRowGrain,
+                      [&](std::int64_t begin, std::int64_t end) {
+                        for (std::int64_t row = begin; row < end; ++row) {
+                          const std::int64_t at = positions[static_cast<std::size_t>(row)] * half;
+                          for (std::int64_t head = 0; head < heads; ++head)
+                            kernels::rotate(first + row * stride + head * config_.headSize, cosines + at,
+                                            sines + at, static_cast<std::size_t>(half));
+                        }
+                      });
 }
 
 void TransformerModel::storeKeys(Block& block, const Tensor& queryKeyValue, std::int64_t base) const {
@@ -581,21 +666,29 @@ void TransformerModel::storeKeys(Block& block, const Tensor& queryKeyValue, std:
   for (std::int64_t row = 0; row < rows; ++row) {
     const float* source = queryKeyValue.const_data_ptr<float>() + row * queryKeyValue.size(1) + queryWidth();
     std::copy(source, source + keyWidth(), block.keys.data_ptr<float>() + (base + row) * keyWidth());
-    std::copy(source + keyWidth(), source + 2 * keyWidth(), block.values.data_ptr<float>() + (base + row) * keyWidth());
+    std::copy(source + keyWidth(), source + 2 * keyWidth(),
+              block.values.data_ptr<float>() + (base + row) * keyWidth());
   }
 }
 
 // `weights`, if asked for, receives [heads, rows, total].
-void TransformerModel::attend(const Block& block, const Tensor& queryKeyValue, const Visible& visible, Tensor& out, std::vector<float>* weights) const {
+void TransformerModel::attend(const Block& block, const Tensor& queryKeyValue, const Visible& visible,
+                              Tensor& out, std::vector<float>* weights) const {
   const std::int64_t rows = queryKeyValue.size(0), group = config_.heads / config_.keyValueHeads;
   const float scale = 1.0f / std::sqrt(static_cast<float>(config_.headSize));
   if (weights) weights->assign(static_cast<std::size_t>(config_.heads * rows * visible.total), 0.0f);
   if (!useKernels_) {
     const auto perHead = [&](const Tensor& cache) {
-      return cache.narrow(0, 0, visible.total).view({visible.total, config_.keyValueHeads, config_.headSize}).transpose(0, 1).repeat_interleave(group, 0);
+      return cache.narrow(0, 0, visible.total)
+          .view({visible.total, config_.keyValueHeads, config_.headSize})
+          .transpose(0, 1)
+          .repeat_interleave(group, 0);
     };
-    const Tensor query = queryKeyValue.narrow(1, 0, queryWidth()).reshape({rows, config_.heads, config_.headSize}).transpose(0, 1);
-    const Tensor probabilities = at::softmax(at::matmul(query, perHead(block.keys).transpose(1, 2)) * scale + visible.mask, -1);
+    const Tensor query = queryKeyValue.narrow(1, 0, queryWidth())
+                             .reshape({rows, config_.heads, config_.headSize})
+                             .transpose(0, 1);
+    const Tensor probabilities =
+        at::softmax(at::matmul(query, perHead(block.keys).transpose(1, 2)) * scale + visible.mask, -1);
     if (weights) {
       const Tensor host = probabilities.to(at::kCPU).contiguous();
       weights->assign(host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel());
@@ -604,18 +697,24 @@ void TransformerModel::attend(const Block& block, const Tensor& queryKeyValue, c
     return;
   }
   workers_->forPieces(rows * config_.heads, 2, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> scratch(static_cast<std::size_t>(visible.total)), probabilities(weights ? scratch.size() : 0);
+    std::vector<float> scratch(static_cast<std::size_t>(visible.total)),
+        probabilities(weights ? scratch.size() : 0);
     for (std::int64_t item = begin; item < end; ++item) {
       const std::int64_t row = item / config_.heads, head = item % config_.heads, keyHead = head / group;
       const std::size_t count = visible.count(row);
       const bool listed = !visible.full && !visible.chain;
       const std::int32_t* slots = listed ? visible.slots[static_cast<std::size_t>(row)].data() : nullptr;
-      kernels::attend(queryKeyValue.const_data_ptr<float>() + row * queryKeyValue.size(1) + head * config_.headSize, block.keys.const_data_ptr<float>() + keyHead * config_.headSize,
-                      block.values.const_data_ptr<float>() + keyHead * config_.headSize, static_cast<std::size_t>(keyWidth()), static_cast<std::size_t>(config_.headSize), slots, count, scale,
-                      out.data_ptr<float>() + row * queryWidth() + head * config_.headSize, scratch.data(), weights ? probabilities.data() : nullptr);
+      kernels::attend(
+          queryKeyValue.const_data_ptr<float>() + row * queryKeyValue.size(1) + head * config_.headSize,
+          block.keys.const_data_ptr<float>() + keyHead * config_.headSize,
+          block.values.const_data_ptr<float>() + keyHead * config_.headSize,
+          static_cast<std::size_t>(keyWidth()), static_cast<std::size_t>(config_.headSize), slots, count,
+          scale, out.data_ptr<float>() + row * queryWidth() + head * config_.headSize, scratch.data(),
+          weights ? probabilities.data() : nullptr);
       if (weights)
         for (std::size_t i = 0; i < count; ++i)
-          (*weights)[static_cast<std::size_t>((head * rows + row) * visible.total) + (slots ? static_cast<std::size_t>(slots[i]) : i)] = probabilities[i];
+          (*weights)[static_cast<std::size_t>((head * rows + row) * visible.total) +
+                     (slots ? static_cast<std::size_t>(slots[i]) : i)] = probabilities[i];
     }
   });
 }
@@ -638,20 +737,26 @@ void TransformerModel::intervene(const ForwardRequest& request, int layer, Tenso
   for (const Intervention& change : request.interventions) {
     if (change.layer != layer) continue;
     Tensor rows = change.row < 0 ? x : x.narrow(0, change.row, 1);
-    if (change.kind == Intervention::Kind::scale) rows.mul_(change.vector.front());
+    if (change.kind == Intervention::Kind::scale)
+      rows.mul_(change.vector.front());
     else {
       const Tensor vector = at::tensor(change.vector).to(device_);
-      if (change.kind == Intervention::Kind::add) rows.add_(vector);
-      else rows.copy_(vector.expand_as(rows));
+      if (change.kind == Intervention::Kind::add)
+        rows.add_(vector);
+      else
+        rows.copy_(vector.expand_as(rows));
     }
   }
 }
 
-void TransformerModel::tap(const ForwardRequest& request, TapSite site, int layer, const Tensor& value, std::vector<TapValue>& taps) {
+void TransformerModel::tap(const ForwardRequest& request, TapSite site, int layer, const Tensor& value,
+                           std::vector<TapValue>& taps) {
   for (std::size_t i = 0; i < request.taps.size(); ++i) {
     if (request.taps[i].site != site || request.taps[i].layer != layer) continue;
     const Tensor host = value.to(at::kCPU, at::kFloat).contiguous();
-    taps[i] = {request.taps[i], host.sizes().vec(), {host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel()}};
+    taps[i] = {request.taps[i],
+               host.sizes().vec(),
+               {host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel()}};
   }
 }
 
@@ -664,10 +769,14 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
     reserveCache(cached_ + rows);
     reserveWorkspace(rows);
     const auto part = [rows](const Tensor& buffer) { return buffer.narrow(0, 0, rows); };
-    Tensor x = part(x_), normed = part(normed_), queryKeyValue = part(queryKeyValue_), attended = part(attended_), projected = part(projected_), gateUp = part(gateUp_), gated = part(gated_);
+    Tensor x = part(x_), normed = part(normed_), queryKeyValue = part(queryKeyValue_),
+           attended = part(attended_), projected = part(projected_), gateUp = part(gateUp_),
+           gated = part(gated_);
     const std::vector<std::int32_t> positions = positionsOf(request);
     for (const std::int32_t position : positions)
-      if (position < 0 || position >= config_.context) return fail(ErrorCode::badInput, "position " + std::to_string(position) + " is outside the context", info_.name);
+      if (position < 0 || position >= config_.context)
+        return fail(ErrorCode::badInput, "position " + std::to_string(position) + " is outside the context",
+                    info_.name);
     const Visible visible = visibleOf(request);
     slotPositions_.resize(static_cast<std::size_t>(cached_));
     slotPositions_.insert(slotPositions_.end(), positions.begin(), positions.end());
@@ -687,10 +796,15 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
       normHeads(queryKeyValue, block);
       if (config_.rotates(i)) rotate(queryKeyValue, positions);
       storeKeys(block, queryKeyValue, cached_);
-      const bool watched = std::any_of(request.taps.begin(), request.taps.end(), [&](const Tap& tap) { return tap.site == TapSite::attentionWeights && tap.layer == i; });
+      const bool watched = std::any_of(request.taps.begin(), request.taps.end(), [&](const Tap& tap) {
+        return tap.site == TapSite::attentionWeights && tap.layer == i;
+      });
       std::vector<float> weights;
-      attend(block, queryKeyValue, config_.slides(i) ? near : visible, attended, watched ? &weights : nullptr);
-      if (watched) tap(request, TapSite::attentionWeights, i, at::from_blob(weights.data(), {config_.heads, rows, visible.total}, at::kFloat), output.taps);
+      attend(block, queryKeyValue, config_.slides(i) ? near : visible, attended,
+             watched ? &weights : nullptr);
+      if (watched)
+        tap(request, TapSite::attentionWeights, i,
+            at::from_blob(weights.data(), {config_.heads, rows, visible.total}, at::kFloat), output.taps);
       linear(block.output, attended, projected);
       accumulate(projected, x);
       norm(x, block.mlpNorm, normed);
@@ -701,7 +815,9 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
       intervene(request, i + 1, x);
       if (i + 1 < config_.layers) tap(request, TapSite::residual, i + 1, x, output.taps);
     }
-    const bool wantsFinal = std::any_of(request.taps.begin(), request.taps.end(), [&](const Tap& tap) { return tap.site == TapSite::residual && tap.layer == config_.layers; });
+    const bool wantsFinal = std::any_of(request.taps.begin(), request.taps.end(), [&](const Tap& tap) {
+      return tap.site == TapSite::residual && tap.layer == config_.layers;
+    });
     if (wantsFinal && last == config_.layers) {
       norm(x, finalNorm_, normed);
       tap(request, TapSite::residual, config_.layers, normed, output.taps);
@@ -709,20 +825,25 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
     if (!request.logitRows.empty()) {
       const auto wanted = static_cast<std::int64_t>(request.logitRows.size());
       const std::vector<std::int64_t> indices(request.logitRows.begin(), request.logitRows.end());
-      const Tensor chosen = wanted == rows ? x : wanted == 1 ? x.narrow(0, indices.front(), 1) : x.index_select(0, at::tensor(indices).to(device_));
+      const Tensor chosen = wanted == rows ? x
+                            : wanted == 1  ? x.narrow(0, indices.front(), 1)
+                                           : x.index_select(0, at::tensor(indices).to(device_));
       Tensor headInput = normed.narrow(0, 0, wanted);
       norm(chosen, finalNorm_, headInput);
       // The buffer is used again once no handle holds it.
-      if (!logits_.defined() || logits_.size(0) < wanted || logits_.use_count() > 1) logits_ = at::empty({std::max<std::int64_t>(wanted, 1), config_.vocabulary}, floats());
+      if (!logits_.defined() || logits_.size(0) < wanted || logits_.use_count() > 1)
+        logits_ = at::empty({std::max<std::int64_t>(wanted, 1), config_.vocabulary}, floats());
       Tensor result = logits_.narrow(0, 0, wanted);
       linear(head_, headInput, result);
       output.logits = std::make_unique<TransformerLogits>(result, device_.is_cpu(), workers_);
     }
     if (request.visibility == Visibility::causal) cached_ += rows;
-    output.milliseconds = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+    output.milliseconds =
+        std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return output;
   } catch (const std::exception& exception) {
-    return fail(ErrorCode::failed, std::string("the forward failed: ") + exception.what(), info_.name, "If memory is short, close other programs or choose a smaller precision.");
+    return fail(ErrorCode::failed, std::string("the forward failed: ") + exception.what(), info_.name,
+                "If memory is short, close other programs or choose a smaller precision.");
   }
 }
 
@@ -731,7 +852,8 @@ Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots)
   std::int32_t before = prefix - 1;
   bool moves = false;
   for (std::size_t i = 0; i < slots.size(); ++i) {
-    if (slots[i] <= before || slots[i] >= cached_) return fail(ErrorCode::usage, "cache slots must ascend and exist");
+    if (slots[i] <= before || slots[i] >= cached_)
+      return fail(ErrorCode::usage, "cache slots must ascend and exist");
     before = slots[i];
     moves |= slots[i] != prefix + static_cast<std::int32_t>(i);
   }
@@ -743,28 +865,33 @@ Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots)
           float* data = cache->data_ptr<float>();
           // A slot never moves up, so ascending order overwrites nothing that is still needed.
           for (std::size_t i = 0; i < slots.size(); ++i)
-            std::copy(data + slots[i] * keyWidth(), data + (slots[i] + 1) * keyWidth(), data + (prefix + static_cast<std::int64_t>(i)) * keyWidth());
+            std::copy(data + slots[i] * keyWidth(), data + (slots[i] + 1) * keyWidth(),
+                      data + (prefix + static_cast<std::int64_t>(i)) * keyWidth());
         } else {
           const Tensor kept = cache->index_select(0, at::tensor(indices).to(device_));
           cache->narrow(0, prefix, kept.size(0)).copy_(kept);
         }
       }
   }
-  for (std::size_t i = 0; i < slots.size(); ++i) slotPositions_[static_cast<std::size_t>(prefix) + i] = slotPositions_[static_cast<std::size_t>(slots[i])];
+  for (std::size_t i = 0; i < slots.size(); ++i)
+    slotPositions_[static_cast<std::size_t>(prefix) + i] = slotPositions_[static_cast<std::size_t>(slots[i])];
   cached_ = prefix + static_cast<std::int64_t>(slots.size());
   return {};
 }
 
 Result<at::Device> deviceOf(const std::string& name) {
-  if (name == "cpu" || name == "cpu-reference" || (name == "auto" && !torch::cuda::is_available())) return at::Device(at::kCPU);
+  if (name == "cpu" || name == "cpu-reference" || (name == "auto" && !torch::cuda::is_available()))
+    return at::Device(at::kCPU);
   if (name == "auto" || name == "cuda" || name.starts_with("cuda:")) {
-    if (!torch::cuda::is_available()) return fail(ErrorCode::unsupported, "there is no CUDA device", "--device " + name, "Use --device cpu.");
+    if (!torch::cuda::is_available())
+      return fail(ErrorCode::unsupported, "there is no CUDA device", "--device " + name, "Use --device cpu.");
     try {
       return at::Device(name == "auto" ? "cuda" : name);
     } catch (const std::exception&) {
     }
   }
-  return fail(ErrorCode::usage, "unknown device '" + name + "'", "--device", "Use auto, cpu, cuda or cuda:N.");
+  return fail(ErrorCode::usage, "unknown device '" + name + "'", "--device",
+              "Use auto, cpu, cuda or cuda:N.");
 }
 
 Result<at::ScalarType> typeOf(const std::string& name, std::int64_t parameters) {
@@ -772,18 +899,34 @@ Result<at::ScalarType> typeOf(const std::string& name, std::int64_t parameters) 
   if (name == "auto") return parameters < 500'000'000 ? at::kFloat : at::kBFloat16;
   if (name == "f32") return at::kFloat;
   if (name == "bf16") return at::kBFloat16;
-  if (name == "f16" || name == "q8" || name == "q4") return fail(ErrorCode::unsupported, "the precision " + name + " is not supported yet", "--dtype", "Use f32 or bf16.");
+  if (name == "f16" || name == "q8" || name == "q4")
+    return fail(ErrorCode::unsupported, "the precision " + name + " is not supported yet", "--dtype",
+                "Use f32 or bf16.");
   return fail(ErrorCode::usage, "unknown precision '" + name + "'", "--dtype", "Use auto, f32 or bf16.");
 }
 
 std::string roleOf(const std::string& name, const TensorNames& names) {
-  const std::pair<const std::string*, const char*> roles[] = {{&names.embedding, "token embedding"}, {&names.finalNorm, "final norm"}, {&names.head, "LM head"},
-      {&names.attentionNorm, "attention norm"}, {&names.query, "attention query"}, {&names.key, "attention key"}, {&names.value, "attention value"}, {&names.output, "attention output"},
-      {&names.queryNorm, "query head norm"}, {&names.keyNorm, "key head norm"}, {&names.mlpNorm, "MLP norm"}, {&names.gate, "MLP gate"}, {&names.up, "MLP up"}, {&names.down, "MLP down"}};
+  const std::pair<const std::string*, const char*> roles[] = {{&names.embedding, "token embedding"},
+                                                              {&names.finalNorm, "final norm"},
+                                                              {&names.head, "LM head"},
+                                                              {&names.attentionNorm, "attention norm"},
+                                                              {&names.query, "attention query"},
+                                                              {&names.key, "attention key"},
+                                                              {&names.value, "attention value"},
+                                                              {&names.output, "attention output"},
+                                                              {&names.queryNorm, "query head norm"},
+                                                              {&names.keyNorm, "key head norm"},
+                                                              {&names.mlpNorm, "MLP norm"},
+                                                              {&names.gate, "MLP gate"},
+                                                              {&names.up, "MLP up"},
+                                                              {&names.down, "MLP down"}};
   for (const auto& [pattern, role] : roles) {
     if (pattern->empty()) continue;
     const auto hole = pattern->find("{}");
-    if (hole == std::string::npos ? name == *pattern : name.starts_with(pattern->substr(0, hole)) && name.ends_with(pattern->substr(hole + 2))) return role;
+    if (hole == std::string::npos
+            ? name == *pattern
+            : name.starts_with(pattern->substr(0, hole)) && name.ends_with(pattern->substr(hole + 2)))
+      return role;
   }
   return "";
 }
@@ -812,15 +955,19 @@ Result<ModelInfo> describeTransformer(const WeightFile& weights, const std::stri
   for (const WeightTensor& tensor : weights.tensors()) {
     info.parameters += tensor.elements();
     byType[tensor.typeName] += tensor.elements();
-    info.tensors.push_back({tensor.name, roleOf(tensor.name, architecture.names), tensor.typeName, tensor.shape});
+    info.tensors.push_back(
+        {tensor.name, roleOf(tensor.name, architecture.names), tensor.typeName, tensor.shape});
     info.bytes += static_cast<std::int64_t>(tensor.data.size());
   }
-  const auto most = std::max_element(byType.begin(), byType.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  const auto most = std::max_element(byType.begin(), byType.end(),
+                                     [](const auto& a, const auto& b) { return a.second < b.second; });
   if (most != byType.end()) info.fileType = most->first;
   return info;
 }
 
-Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile> weights, const std::string& path, const LoadOptions& options, const StopToken& stop) {
+Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile> weights,
+                                               const std::string& path, const LoadOptions& options,
+                                               const StopToken& stop) {
   try {
     const c10::InferenceMode guard;
     DECOSCOPE_ASSIGN(Architecture architecture, architectureOf(*weights, path));
@@ -831,12 +978,15 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     info.device = device.str();
     info.dtype = type == at::kFloat ? "f32" : "bf16";
     DECOSCOPE_ASSIGN(info.fingerprint, fileDigest(path));
-    auto model = std::make_unique<TransformerModel>(std::move(architecture), std::move(info), device, device.is_cpu() && options.device != "cpu-reference", type, options.threads);
+    auto model = std::make_unique<TransformerModel>(std::move(architecture), std::move(info), device,
+                                                    device.is_cpu() && options.device != "cpu-reference",
+                                                    type, options.threads);
     DECOSCOPE_TRY(model->load(*weights, options, stop));
     model->file_ = std::move(weights);
     return std::unique_ptr<Model>(std::move(model));
   } catch (const std::exception& exception) {
-    return fail(ErrorCode::failed, std::string("the model could not be loaded: ") + exception.what(), path, "If memory is short, try --dtype bf16.");
+    return fail(ErrorCode::failed, std::string("the model could not be loaded: ") + exception.what(), path,
+                "If memory is short, try --dtype bf16.");
   }
 }
 

@@ -35,7 +35,8 @@ constexpr std::int64_t kBlock = 32;
 void decodeBlock(ElementType type, const std::byte* block, float* out) {
   const float scale = halfToFloat(load<std::uint16_t>(block));
   if (type == ElementType::q8_0) {
-    for (int i = 0; i < kBlock; ++i) out[i] = static_cast<float>(static_cast<std::int8_t>(block[2 + i])) * scale;
+    for (int i = 0; i < kBlock; ++i)
+      out[i] = static_cast<float>(static_cast<std::int8_t>(block[2 + i])) * scale;
     return;
   }
   const bool shifted = type == ElementType::q4_1;
@@ -61,25 +62,34 @@ Status dequantise(const WeightTensor& tensor, std::int64_t begin, std::span<floa
     return fail(ErrorCode::usage, "the range reaches beyond the tensor", "tensor " + tensor.name);
   const std::byte* data = tensor.data.data();
   switch (tensor.type) {
-    case ElementType::f32: std::memcpy(out.data(), data + begin * 4, out.size_bytes()); return {};
+    case ElementType::f32:
+      std::memcpy(out.data(), data + begin * 4, out.size_bytes());
+      return {};
     case ElementType::f16:
-      for (std::int64_t i = 0; i < count; ++i) out[static_cast<std::size_t>(i)] = halfToFloat(load<std::uint16_t>(data + (begin + i) * 2));
+      for (std::int64_t i = 0; i < count; ++i)
+        out[static_cast<std::size_t>(i)] = halfToFloat(load<std::uint16_t>(data + (begin + i) * 2));
       return {};
     case ElementType::bf16:
       for (std::int64_t i = 0; i < count; ++i)
-        out[static_cast<std::size_t>(i)] = fromBits(static_cast<std::uint32_t>(load<std::uint16_t>(data + (begin + i) * 2)) << 16);
+        out[static_cast<std::size_t>(i)] =
+            fromBits(static_cast<std::uint32_t>(load<std::uint16_t>(data + (begin + i) * 2)) << 16);
       return {};
     case ElementType::q8_0:
     case ElementType::q4_0:
     case ElementType::q4_1: {
-      if (begin % kBlock != 0 || count % kBlock != 0) return fail(ErrorCode::usage, "block types are decoded in whole blocks of 32", "tensor " + tensor.name);
-      const std::int64_t bytes = tensor.type == ElementType::q8_0 ? 34 : tensor.type == ElementType::q4_0 ? 18 : 20;
-      for (std::int64_t i = 0; i < count; i += kBlock) decodeBlock(tensor.type, data + (begin + i) / kBlock * bytes, out.data() + i);
+      if (begin % kBlock != 0 || count % kBlock != 0)
+        return fail(ErrorCode::usage, "block types are decoded in whole blocks of 32",
+                    "tensor " + tensor.name);
+      const std::int64_t bytes = tensor.type == ElementType::q8_0   ? 34
+                                 : tensor.type == ElementType::q4_0 ? 18
+                                                                    : 20;
+      for (std::int64_t i = 0; i < count; i += kBlock)
+        decodeBlock(tensor.type, data + (begin + i) / kBlock * bytes, out.data() + i);
       return {};
     }
     default:
-      return fail(ErrorCode::unsupported, "weights of type " + tensor.typeName + " cannot be read yet", "tensor " + tensor.name,
-                  "Supported: F32, F16, BF16, Q8_0, Q4_0, Q4_1.");
+      return fail(ErrorCode::unsupported, "weights of type " + tensor.typeName + " cannot be read yet",
+                  "tensor " + tensor.name, "Supported: F32, F16, BF16, Q8_0, Q4_0, Q4_1.");
   }
 }
 

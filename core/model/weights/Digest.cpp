@@ -23,7 +23,8 @@ std::string hex(const unsigned char* bytes, unsigned size) {
 
 Result<std::string> sha256(const std::vector<std::string>& files) {
   std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1) return fail(ErrorCode::failed, "SHA-256 is not available");
+  if (!context || EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) != 1)
+    return fail(ErrorCode::failed, "SHA-256 is not available");
   for (const std::string& path : files) {
     DECOSCOPE_ASSIGN(const auto file, MappedFile::open(path));
     EVP_DigestUpdate(context.get(), file->bytes().data(), file->bytes().size());

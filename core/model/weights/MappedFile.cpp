@@ -1,18 +1,19 @@
 #include "core/model/weights/MappedFile.h"
 
-#include <cerrno>
-#include <cstring>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <cerrno>
+#include <cstring>
 
 namespace decoscope {
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (descriptor < 0)
-    return fail(errno == ENOENT ? ErrorCode::notFound : ErrorCode::badInput, std::string("the file cannot be opened: ") + std::strerror(errno), path);
+    return fail(errno == ENOENT ? ErrorCode::notFound : ErrorCode::badInput,
+                std::string("the file cannot be opened: ") + std::strerror(errno), path);
   struct stat status {};
   const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
   if (!regular || status.st_size == 0) {
@@ -23,10 +24,14 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, descriptor, 0);
   const int error = errno;
   ::close(descriptor);
-  if (address == MAP_FAILED) return fail(ErrorCode::failed, std::string("the file cannot be mapped: ") + std::strerror(error), path);
-  return std::shared_ptr<const MappedFile>(new MappedFile(path, static_cast<const std::byte*>(address), size));
+  if (address == MAP_FAILED)
+    return fail(ErrorCode::failed, std::string("the file cannot be mapped: ") + std::strerror(error), path);
+  return std::shared_ptr<const MappedFile>(
+      new MappedFile(path, static_cast<const std::byte*>(address), size));
 }
 
-MappedFile::~MappedFile() { ::munmap(const_cast<std::byte*>(data_), size_); }
+MappedFile::~MappedFile() {
+  ::munmap(const_cast<std::byte*>(data_), size_);
+}
 
 }  // namespace decoscope

@@ -12,20 +12,34 @@ namespace fs = std::filesystem;
 
 const char* elementTypeName(ElementType type) {
   switch (type) {
-    case ElementType::f32: return "F32";
-    case ElementType::f16: return "F16";
-    case ElementType::bf16: return "BF16";
-    case ElementType::q8_0: return "Q8_0";
-    case ElementType::q4_0: return "Q4_0";
-    case ElementType::q4_1: return "Q4_1";
-    case ElementType::f64: return "F64";
-    case ElementType::i64: return "I64";
-    case ElementType::i32: return "I32";
-    case ElementType::i16: return "I16";
-    case ElementType::i8: return "I8";
-    case ElementType::u8: return "U8";
-    case ElementType::boolean: return "BOOL";
-    case ElementType::other: return "?";
+    case ElementType::f32:
+      return "F32";
+    case ElementType::f16:
+      return "F16";
+    case ElementType::bf16:
+      return "BF16";
+    case ElementType::q8_0:
+      return "Q8_0";
+    case ElementType::q4_0:
+      return "Q4_0";
+    case ElementType::q4_1:
+      return "Q4_1";
+    case ElementType::f64:
+      return "F64";
+    case ElementType::i64:
+      return "I64";
+    case ElementType::i32:
+      return "I32";
+    case ElementType::i16:
+      return "I16";
+    case ElementType::i8:
+      return "I8";
+    case ElementType::u8:
+      return "U8";
+    case ElementType::boolean:
+      return "BOOL";
+    case ElementType::other:
+      return "?";
   }
   return "?";
 }
@@ -45,7 +59,8 @@ const WeightTensor* WeightFile::find(std::string_view name) const {
 std::int64_t WeightFile::integer(std::string_view key, std::int64_t fallback) const {
   const auto found = metadata().find(key);
   if (found == metadata().end()) return fallback;
-  if (const auto* value = std::get_if<std::uint64_t>(&found->second)) return static_cast<std::int64_t>(*value);
+  if (const auto* value = std::get_if<std::uint64_t>(&found->second))
+    return static_cast<std::int64_t>(*value);
   if (const auto* value = std::get_if<std::int64_t>(&found->second)) return *value;
   if (const auto* value = std::get_if<double>(&found->second)) return static_cast<std::int64_t>(*value);
   return fallback;
@@ -70,9 +85,11 @@ Result<std::shared_ptr<const WeightFile>> openWeights(const std::string& path) {
   if (fs::is_directory(path, error)) return openSafetensorsFolder(path);
   DECOSCOPE_ASSIGN(auto file, MappedFile::open(path));
   const auto bytes = file->bytes();
-  if (bytes.size() >= 4 && std::string_view(reinterpret_cast<const char*>(bytes.data()), 4) == "GGUF") return openGguf(std::move(file));
+  if (bytes.size() >= 4 && std::string_view(reinterpret_cast<const char*>(bytes.data()), 4) == "GGUF")
+    return openGguf(std::move(file));
   if (path.ends_with(".safetensors")) return openSafetensors({std::move(file)}, path);
-  return fail(ErrorCode::badInput, "neither a GGUF nor a safetensors file", path, "GGUF files begin with the bytes 'GGUF'; safetensors files end in .safetensors.");
+  return fail(ErrorCode::badInput, "neither a GGUF nor a safetensors file", path,
+              "GGUF files begin with the bytes 'GGUF'; safetensors files end in .safetensors.");
 }
 
 }  // namespace decoscope

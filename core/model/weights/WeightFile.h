@@ -21,9 +21,9 @@ const char* elementTypeName(ElementType type);  // "F32", "Q4_1", …
 struct WeightTensor {
   std::string name;
   ElementType type = ElementType::other;
-  std::string typeName;                  // as the file calls it, also for types we cannot read
-  std::vector<std::int64_t> shape;       // row-major: the last dimension is contiguous (GGUF's order reversed)
-  std::span<const std::byte> data;       // into the map; valid as long as the file object
+  std::string typeName;             // as the file calls it, also for types we cannot read
+  std::vector<std::int64_t> shape;  // row-major: the last dimension is contiguous (GGUF's order reversed)
+  std::span<const std::byte> data;  // into the map; valid as long as the file object
   std::int64_t elements() const;
 };
 
@@ -47,13 +47,13 @@ class WeightFile {
   std::string text(std::string_view key, std::string fallback = {}) const;
 };
 
-// Opens and checks the whole header before returning: every count, length and offset against the file size, with
-// overflow-safe arithmetic. Errors name the field and byte offset. `path` may be a .gguf, a .safetensors, or a folder with
-// model.safetensors or model.safetensors.index.json.
+// Opens and checks the whole header before returning: every count, length and offset against the file size,
+// with overflow-safe arithmetic. Errors name the field and byte offset. `path` may be a .gguf, a
+// .safetensors, or a folder with model.safetensors or model.safetensors.index.json.
 Result<std::shared_ptr<const WeightFile>> openWeights(const std::string& path);
 
-// Decodes elements [begin, begin + out.size()) of a tensor to f32; begin and size must be multiples of 32 for block types.
-// Error unsupported for types that have no decoder yet, naming the type.
+// Decodes elements [begin, begin + out.size()) of a tensor to f32; begin and size must be multiples of 32 for
+// block types. Error unsupported for types that have no decoder yet, naming the type.
 Status dequantise(const WeightTensor& tensor, std::int64_t begin, std::span<float> out);
 
 // "sha256:…" of a file, or of all weight files of a folder in the order of their names.

@@ -1,5 +1,5 @@
-// The bf16 product with the CPU's own pair dot product. Highway 1.0 does not reach this instruction with the order of summation that we
-// promise, so it stands here by itself, behind a check at run time.
+// The bf16 product with the CPU's own pair dot product. Highway 1.0 does not reach this instruction with the
+// order of summation that we promise, so it stands here by itself, behind a check at run time.
 #include <cstring>
 
 #include "core/model/torch/kernels/Kernels.h"
@@ -17,7 +17,8 @@ namespace decoscope::kernels {
 namespace {
 
 template <int kTokens, int kGroups>
-DECOSCOPE_BF16 inline void tile(const PackedMatrix& m, const std::uint16_t* x, std::size_t row, std::size_t group, float* out, std::size_t outStride) {
+DECOSCOPE_BF16 inline void tile(const PackedMatrix& m, const std::uint16_t* x, std::size_t row,
+                                std::size_t group, float* out, std::size_t outStride) {
   const std::size_t pairs = (m.inputs + 1) / 2;
   const std::uint16_t* weights = m.half.data() + group * pairs * kGroup * 2;
   const std::uint16_t* input = x + row * pairs * 2;
@@ -30,26 +31,31 @@ DECOSCOPE_BF16 inline void tile(const PackedMatrix& m, const std::uint16_t* x, s
   for (std::size_t pair = 0; pair < pairs; ++pair) {
     __m512i w[kGroups];
 #pragma GCC unroll 4
-    for (int g = 0; g < kGroups; ++g) w[g] = _mm512_loadu_si512(weights + static_cast<std::size_t>(g) * groupStride + pair * kGroup * 2);
+    for (int g = 0; g < kGroups; ++g)
+      w[g] = _mm512_loadu_si512(weights + static_cast<std::size_t>(g) * groupStride + pair * kGroup * 2);
 #pragma GCC unroll 8
     for (int t = 0; t < kTokens; ++t) {
       int bits;
       std::memcpy(&bits, input + (static_cast<std::size_t>(t) * pairs + pair) * 2, sizeof bits);
       const __m512i value = _mm512_set1_epi32(bits);
 #pragma GCC unroll 4
-      for (int g = 0; g < kGroups; ++g) sum[t][g] = _mm512_dpbf16_ps(sum[t][g], reinterpret_cast<__m512bh>(w[g]), reinterpret_cast<__m512bh>(value));
+      for (int g = 0; g < kGroups; ++g)
+        sum[t][g] =
+            _mm512_dpbf16_ps(sum[t][g], reinterpret_cast<__m512bh>(w[g]), reinterpret_cast<__m512bh>(value));
     }
   }
   for (int t = 0; t < kTokens; ++t)
     for (int g = 0; g < kGroups; ++g) {
       const std::size_t at = (group + static_cast<std::size_t>(g)) * kGroup;
       const std::size_t lanes = m.outputs - at < kGroup ? m.outputs - at : kGroup;
-      _mm512_mask_storeu_ps(out + (row + static_cast<std::size_t>(t)) * outStride + at, static_cast<__mmask16>((1u << lanes) - 1), sum[t][g]);
+      _mm512_mask_storeu_ps(out + (row + static_cast<std::size_t>(t)) * outStride + at,
+                            static_cast<__mmask16>((1u << lanes) - 1), sum[t][g]);
     }
 }
 
 template <int kGroups>
-DECOSCOPE_BF16 void rowsOf(const PackedMatrix& m, const std::uint16_t* x, std::size_t rows, std::size_t group, float* out, std::size_t outStride) {
+DECOSCOPE_BF16 void rowsOf(const PackedMatrix& m, const std::uint16_t* x, std::size_t rows, std::size_t group,
+                           float* out, std::size_t outStride) {
   std::size_t row = 0;
   for (; row + 8 <= rows; row += 8) tile<8, kGroups>(m, x, row, group, out, outStride);
   for (; row + 4 <= rows; row += 4) tile<4, kGroups>(m, x, row, group, out, outStride);
@@ -59,9 +65,13 @@ DECOSCOPE_BF16 void rowsOf(const PackedMatrix& m, const std::uint16_t* x, std::s
 
 }  // namespace
 
-bool hasBfloatDot() { return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"); }
+bool hasBfloatDot() {
+  return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl");
+}
 
-DECOSCOPE_BF16 void multiplyBfloatDot(const PackedMatrix& m, const std::uint16_t* x, std::size_t rows, float* out, std::size_t outStride, std::size_t first, std::size_t end) {
+DECOSCOPE_BF16 void multiplyBfloatDot(const PackedMatrix& m, const std::uint16_t* x, std::size_t rows,
+                                      float* out, std::size_t outStride, std::size_t first, std::size_t end) {
   std::size_t group = first;
   if (rows == 1)
     for (; group + 4 <= end; group += 4) tile<1, 4>(m, x, 0, group, out, outStride);
@@ -71,8 +81,11 @@ DECOSCOPE_BF16 void multiplyBfloatDot(const PackedMatrix& m, const std::uint16_t
 
 #else
 
-bool hasBfloatDot() { return false; }
-void multiplyBfloatDot(const PackedMatrix&, const std::uint16_t*, std::size_t, float*, std::size_t, std::size_t, std::size_t) {}
+bool hasBfloatDot() {
+  return false;
+}
+void multiplyBfloatDot(const PackedMatrix&, const std::uint16_t*, std::size_t, float*, std::size_t,
+                       std::size_t, std::size_t) {}
 
 #endif
 

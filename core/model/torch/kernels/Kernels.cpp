@@ -2,9 +2,11 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "core/model/torch/kernels/Kernels.cpp"
+// clang-format off: the order matters to Highway
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 #include <hwy/contrib/math/math-inl.h>
+// clang-format on
 
 #include <algorithm>
 #include <cmath>
@@ -21,9 +23,11 @@ using FloatVector = hn::Vec<FloatTag>;
 constexpr std::size_t kLanes = hn::MaxLanes(FloatTag());
 constexpr std::size_t kVectors = kGroup / kLanes;  // per group
 
-// Accumulates kTokens rows against kGroups groups. Each accumulator runs over k alone, so its value does not depend on the tile.
+// Accumulates kTokens rows against kGroups groups. Each accumulator runs over k alone, so its value does not
+// depend on the tile.
 template <int kTokens, int kGroups>
-HWY_INLINE void TileFull(const float* HWY_RESTRICT x, std::size_t inputs, const float* HWY_RESTRICT weights, FloatVector (&sum)[kTokens][kGroups * kVectors]) {
+HWY_INLINE void TileFull(const float* HWY_RESTRICT x, std::size_t inputs, const float* HWY_RESTRICT weights,
+                         FloatVector (&sum)[kTokens][kGroups * kVectors]) {
   const FloatTag d;
   for (auto& row : sum)
     for (auto& vector : row) vector = hn::Zero(d);
@@ -32,7 +36,8 @@ HWY_INLINE void TileFull(const float* HWY_RESTRICT x, std::size_t inputs, const 
     FloatVector w[kGroups * kVectors];
     for (int g = 0; g < kGroups; ++g)
       for (std::size_t v = 0; v < kVectors; ++v)
-        w[static_cast<std::size_t>(g) * kVectors + v] = hn::LoadU(d, weights + static_cast<std::size_t>(g) * groupStride + k * kGroup + v * kLanes);
+        w[static_cast<std::size_t>(g) * kVectors + v] =
+            hn::LoadU(d, weights + static_cast<std::size_t>(g) * groupStride + k * kGroup + v * kLanes);
     for (int t = 0; t < kTokens; ++t) {
       const auto value = hn::Set(d, x[static_cast<std::size_t>(t) * inputs + k]);
       for (std::size_t i = 0; i < kGroups * kVectors; ++i) sum[t][i] = hn::MulAdd(w[i], value, sum[t][i]);
@@ -42,7 +47,8 @@ HWY_INLINE void TileFull(const float* HWY_RESTRICT x, std::size_t inputs, const 
 
 // The same over bf16 pairs, without a native dot product: the even k of a pair first, then the odd one.
 template <int kTokens, int kGroups>
-HWY_INLINE void TileHalf(const std::uint16_t* HWY_RESTRICT x, std::size_t pairs, const std::uint16_t* HWY_RESTRICT weights,
+HWY_INLINE void TileHalf(const std::uint16_t* HWY_RESTRICT x, std::size_t pairs,
+                         const std::uint16_t* HWY_RESTRICT weights,
                          FloatVector (&sum)[kTokens][kGroups * kVectors]) {
   const FloatTag d;
   const hn::Rebind<std::uint32_t, FloatTag> du;
@@ -54,7 +60,8 @@ HWY_INLINE void TileHalf(const std::uint16_t* HWY_RESTRICT x, std::size_t pairs,
     FloatVector even[kGroups * kVectors], odd[kGroups * kVectors];
     for (int g = 0; g < kGroups; ++g)
       for (std::size_t v = 0; v < kVectors; ++v) {
-        const auto* at = weights + static_cast<std::size_t>(g) * groupStride + (pair * kGroup + v * kLanes) * 2;
+        const auto* at =
+            weights + static_cast<std::size_t>(g) * groupStride + (pair * kGroup + v * kLanes) * 2;
         const auto bits = hn::LoadU(du, reinterpret_cast<const std::uint32_t*>(at));
         const std::size_t i = static_cast<std::size_t>(g) * kVectors + v;
         even[i] = hn::BitCast(d, hn::ShiftLeft<16>(bits));
@@ -64,20 +71,24 @@ HWY_INLINE void TileHalf(const std::uint16_t* HWY_RESTRICT x, std::size_t pairs,
       std::uint32_t bits;
       std::memcpy(&bits, x + (static_cast<std::size_t>(t) * pairs + pair) * 2, sizeof bits);
       const auto both = hn::Set(du, bits);
-      const auto first = hn::BitCast(d, hn::ShiftLeft<16>(both)), second = hn::BitCast(d, hn::And(both, high));
-      for (std::size_t i = 0; i < kGroups * kVectors; ++i) sum[t][i] = hn::MulAdd(odd[i], second, hn::MulAdd(even[i], first, sum[t][i]));
+      const auto first = hn::BitCast(d, hn::ShiftLeft<16>(both)),
+                 second = hn::BitCast(d, hn::And(both, high));
+      for (std::size_t i = 0; i < kGroups * kVectors; ++i)
+        sum[t][i] = hn::MulAdd(odd[i], second, hn::MulAdd(even[i], first, sum[t][i]));
     }
   }
 }
 
 template <int kTokens, int kGroups>
-HWY_INLINE void StoreTile(const FloatVector (&sum)[kTokens][kGroups * kVectors], float* out, std::size_t outStride, std::size_t firstOutput, std::size_t outputs) {
+HWY_INLINE void StoreTile(const FloatVector (&sum)[kTokens][kGroups * kVectors], float* out,
+                          std::size_t outStride, std::size_t firstOutput, std::size_t outputs) {
   const FloatTag d;
   for (int t = 0; t < kTokens; ++t) {
     float* row = out + static_cast<std::size_t>(t) * outStride;
     for (std::size_t i = 0; i < kGroups * kVectors; ++i) {
       const std::size_t at = firstOutput + i * kLanes;
-      if (at + kLanes <= outputs) hn::StoreU(sum[t][i], d, row + at);
+      if (at + kLanes <= outputs)
+        hn::StoreU(sum[t][i], d, row + at);
       else if (at < outputs) {
         float lanes[kLanes];
         hn::StoreU(sum[t][i], d, lanes);
@@ -88,11 +99,13 @@ HWY_INLINE void StoreTile(const FloatVector (&sum)[kTokens][kGroups * kVectors],
 }
 
 template <int kTokens, int kGroups>
-void Tile(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t row, std::size_t group, float* out, std::size_t outStride) {
+void Tile(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t row,
+          std::size_t group, float* out, std::size_t outStride) {
   FloatVector sum[kTokens][kGroups * kVectors];
   if (m.halfPrecision) {
     const std::size_t pairs = (m.inputs + 1) / 2;
-    TileHalf<kTokens, kGroups>(xHalf + row * pairs * 2, pairs, m.half.data() + group * pairs * kGroup * 2, sum);
+    TileHalf<kTokens, kGroups>(xHalf + row * pairs * 2, pairs, m.half.data() + group * pairs * kGroup * 2,
+                               sum);
   } else {
     TileFull<kTokens, kGroups>(x + row * m.inputs, m.inputs, m.full.data() + group * m.inputs * kGroup, sum);
   }
@@ -100,7 +113,8 @@ void Tile(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std
 }
 
 template <int kGroups>
-void Rows(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t rows, std::size_t group, float* out, std::size_t outStride) {
+void Rows(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t rows,
+          std::size_t group, float* out, std::size_t outStride) {
   std::size_t row = 0;
   for (; row + 8 <= rows; row += 8) Tile<8, kGroups>(m, x, xHalf, row, group, out, outStride);
   for (; row + 4 <= rows; row += 4) Tile<4, kGroups>(m, x, xHalf, row, group, out, outStride);
@@ -108,7 +122,8 @@ void Rows(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std
   for (; row < rows; ++row) Tile<1, kGroups>(m, x, xHalf, row, group, out, outStride);
 }
 
-void Multiply(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t rows, float* out, std::size_t outStride, std::size_t first, std::size_t end) {
+void Multiply(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t rows, float* out,
+              std::size_t outStride, std::size_t first, std::size_t end) {
   std::size_t group = first;
   if (rows == 1)  // four streams keep the memory busy
     for (; group + 4 <= end; group += 4) Tile<1, 4>(m, x, xHalf, 0, group, out, outStride);
@@ -128,22 +143,26 @@ void RmsNorm(const float* x, const float* weight, float epsilon, std::size_t wid
   for (; i < width; ++i) total += x[i] * x[i];
   const float factor = 1.0f / std::sqrt(total / static_cast<float>(width) + epsilon);
   const auto scale = hn::Set(d, factor);
-  for (i = 0; i + kLanes <= width; i += kLanes) hn::StoreU(hn::Mul(hn::Mul(hn::LoadU(d, x + i), scale), hn::LoadU(d, weight + i)), d, out + i);
+  for (i = 0; i + kLanes <= width; i += kLanes)
+    hn::StoreU(hn::Mul(hn::Mul(hn::LoadU(d, x + i), scale), hn::LoadU(d, weight + i)), d, out + i);
   for (; i < width; ++i) out[i] = x[i] * factor * weight[i];
 }
 
 void Add(const float* values, std::size_t size, float* out) {
   const FloatTag d;
   std::size_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::LoadU(d, values + i)), d, out + i);
+  for (; i + kLanes <= size; i += kLanes)
+    hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::LoadU(d, values + i)), d, out + i);
   for (; i < size; ++i) out[i] += values[i];
 }
 
-void Rotate(float* HWY_RESTRICT values, const float* HWY_RESTRICT cosine, const float* HWY_RESTRICT sine, std::size_t half) {
+void Rotate(float* HWY_RESTRICT values, const float* HWY_RESTRICT cosine, const float* HWY_RESTRICT sine,
+            std::size_t half) {
   const FloatTag d;
   std::size_t i = 0;
   for (; i + kLanes <= half; i += kLanes) {
-    const auto a = hn::LoadU(d, values + i), b = hn::LoadU(d, values + half + i), c = hn::LoadU(d, cosine + i), s = hn::LoadU(d, sine + i);
+    const auto a = hn::LoadU(d, values + i), b = hn::LoadU(d, values + half + i),
+               c = hn::LoadU(d, cosine + i), s = hn::LoadU(d, sine + i);
     hn::StoreU(hn::Sub(hn::Mul(a, c), hn::Mul(b, s)), d, values + i);
     hn::StoreU(hn::Add(hn::Mul(b, c), hn::Mul(a, s)), d, values + half + i);
   }
@@ -167,9 +186,12 @@ void RoundToBfloat16(const float* HWY_RESTRICT x, std::size_t size, std::uint16_
 void SiluProduct(const float* gate, const float* up, std::size_t width, float* out) {
   const FloatTag d;
   const auto one = hn::Set(d, 1.0f);
-  const auto apply = [&](FloatVector g, FloatVector u) { return hn::Mul(hn::Div(g, hn::Add(one, hn::Exp(d, hn::Neg(g)))), u); };
+  const auto apply = [&](FloatVector g, FloatVector u) {
+    return hn::Mul(hn::Div(g, hn::Add(one, hn::Exp(d, hn::Neg(g)))), u);
+  };
   std::size_t i = 0;
-  for (; i + kLanes <= width; i += kLanes) hn::StoreU(apply(hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, out + i);
+  for (; i + kLanes <= width; i += kLanes)
+    hn::StoreU(apply(hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, out + i);
   if (i < width) {
     float g[kLanes] = {}, u[kLanes] = {}, r[kLanes];
     std::copy(gate + i, gate + width, g);
@@ -189,10 +211,13 @@ float DotProduct(const float* a, const float* b, std::size_t size) {
   return total;
 }
 
-void Attend(const float* query, const float* keys, const float* values, std::size_t stride, std::size_t headSize, const std::int32_t* slots, std::size_t count, float scale,
-            float* out, float* scores, float* weights) {
+void Attend(const float* query, const float* keys, const float* values, std::size_t stride,
+            std::size_t headSize, const std::int32_t* slots, std::size_t count, float scale, float* out,
+            float* scores, float* weights) {
   const FloatTag d;
-  const auto slot = [&](std::size_t i) { return static_cast<std::size_t>(slots ? slots[i] : static_cast<std::int32_t>(i)); };
+  const auto slot = [&](std::size_t i) {
+    return static_cast<std::size_t>(slots ? slots[i] : static_cast<std::int32_t>(i));
+  };
   float largest = -INFINITY;
   for (std::size_t i = 0; i < count; ++i) {
     scores[i] = DotProduct(query, keys + slot(i) * stride, headSize) * scale;
@@ -200,7 +225,8 @@ void Attend(const float* query, const float* keys, const float* values, std::siz
   }
   const auto shift = hn::Set(d, largest);
   std::size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) hn::StoreU(hn::Exp(d, hn::Sub(hn::LoadU(d, scores + i), shift)), d, scores + i);
+  for (; i + kLanes <= count; i += kLanes)
+    hn::StoreU(hn::Exp(d, hn::Sub(hn::LoadU(d, scores + i), shift)), d, scores + i);
   if (i < count) {
     float lanes[kLanes] = {};
     std::copy(scores + i, scores + count, lanes);
@@ -212,7 +238,8 @@ void Attend(const float* query, const float* keys, const float* values, std::siz
   const float factor = 1.0f / total;
   for (std::size_t j = 0; j < count; ++j) scores[j] *= factor;
   if (weights) std::copy(scores, scores + count, weights);
-  // Every element of `out` sums over the slots in their order, whichever way the elements are dealt out to registers.
+  // Every element of `out` sums over the slots in their order, whichever way the elements are dealt out to
+  // registers.
   std::size_t k = 0;
   for (; k + 4 * kLanes <= headSize; k += 4 * kLanes) {
     auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), sum2 = hn::Zero(d), sum3 = hn::Zero(d);
@@ -231,7 +258,8 @@ void Attend(const float* query, const float* keys, const float* values, std::siz
   }
   for (; k + kLanes <= headSize; k += kLanes) {
     auto sum = hn::Zero(d);
-    for (std::size_t j = 0; j < count; ++j) sum = hn::MulAdd(hn::LoadU(d, values + slot(j) * stride + k), hn::Set(d, scores[j]), sum);
+    for (std::size_t j = 0; j < count; ++j)
+      sum = hn::MulAdd(hn::LoadU(d, values + slot(j) * stride + k), hn::Set(d, scores[j]), sum);
     hn::StoreU(sum, d, out + k);
   }
   for (; k < headSize; ++k) {
@@ -282,7 +310,9 @@ bool AnyAbove(const float* row, float bound) {
   const FloatTag d;
   return !hn::AllFalse(d, hn::Gt(hn::LoadU(d, row), hn::Set(d, bound)));
 }
-std::size_t Lanes() { return kLanes; }
+std::size_t Lanes() {
+  return kLanes;
+}
 
 void Largest(const float* row, std::size_t size, std::size_t k, std::vector<TokenId>& tokens) {
   tokens.clear();
@@ -349,8 +379,10 @@ void PackedMatrix::resize(std::size_t newOutputs, std::size_t newInputs, bool ha
   outputs = newOutputs;
   inputs = newInputs;
   halfPrecision = half16;
-  if (half16) half.assign(groups() * ((inputs + 1) / 2) * 2 * kGroup, 0);
-  else full.assign(groups() * inputs * kGroup, 0.0f);
+  if (half16)
+    half.assign(groups() * ((inputs + 1) / 2) * 2 * kGroup, 0);
+  else
+    full.assign(groups() * inputs * kGroup, 0.0f);
 }
 
 void PackedMatrix::setRow(std::size_t output, const float* values) {
@@ -358,7 +390,8 @@ void PackedMatrix::setRow(std::size_t output, const float* values) {
   if (halfPrecision) {
     const std::size_t pairs = (inputs + 1) / 2;
     std::uint16_t* base = half.data() + group * pairs * 2 * kGroup;
-    for (std::size_t k = 0; k < inputs; ++k) base[(k / 2 * kGroup + lane) * 2 + k % 2] = toBfloat16(values[k]);
+    for (std::size_t k = 0; k < inputs; ++k)
+      base[(k / 2 * kGroup + lane) * 2 + k % 2] = toBfloat16(values[k]);
   } else {
     float* base = full.data() + group * inputs * kGroup;
     for (std::size_t k = 0; k < inputs; ++k) base[k * kGroup + lane] = values[k];
@@ -375,24 +408,41 @@ void roundToBfloat16(const float* x, std::size_t rows, std::size_t inputs, std::
 
 // Native bf16 dot products (AVX512_BF16) where the CPU has them: BfloatDot.cpp.
 bool hasBfloatDot();
-void multiplyBfloatDot(const PackedMatrix& weights, const std::uint16_t* x, std::size_t rows, float* out, std::size_t outStride, std::size_t firstGroup, std::size_t endGroup);
+void multiplyBfloatDot(const PackedMatrix& weights, const std::uint16_t* x, std::size_t rows, float* out,
+                       std::size_t outStride, std::size_t firstGroup, std::size_t endGroup);
 
-void multiply(const PackedMatrix& weights, const float* x, const std::uint16_t* xHalf, std::size_t rows, float* out, std::size_t outStride, std::size_t firstGroup,
-              std::size_t endGroup) {
+void multiply(const PackedMatrix& weights, const float* x, const std::uint16_t* xHalf, std::size_t rows,
+              float* out, std::size_t outStride, std::size_t firstGroup, std::size_t endGroup) {
   static const bool native = hasBfloatDot();
-  if (weights.halfPrecision && native) multiplyBfloatDot(weights, xHalf, rows, out, outStride, firstGroup, endGroup);
-  else HWY_DYNAMIC_DISPATCH(Multiply)(weights, x, xHalf, rows, out, outStride, firstGroup, endGroup);
+  if (weights.halfPrecision && native)
+    multiplyBfloatDot(weights, xHalf, rows, out, outStride, firstGroup, endGroup);
+  else
+    HWY_DYNAMIC_DISPATCH(Multiply)(weights, x, xHalf, rows, out, outStride, firstGroup, endGroup);
 }
-void rmsNorm(const float* x, const float* weight, float epsilon, std::size_t width, float* out) { HWY_DYNAMIC_DISPATCH(RmsNorm)(x, weight, epsilon, width, out); }
-void siluProduct(const float* gate, const float* up, std::size_t width, float* out) { HWY_DYNAMIC_DISPATCH(SiluProduct)(gate, up, width, out); }
-void add(const float* values, std::size_t size, float* out) { HWY_DYNAMIC_DISPATCH(Add)(values, size, out); }
-void rotate(float* values, const float* cosine, const float* sine, std::size_t half) { HWY_DYNAMIC_DISPATCH(Rotate)(values, cosine, sine, half); }
-void attend(const float* query, const float* keys, const float* values, std::size_t stride, std::size_t headSize, const std::int32_t* slots, std::size_t count, float scale,
-            float* out, float* scratch, float* weights) {
-  HWY_DYNAMIC_DISPATCH(Attend)(query, keys, values, stride, headSize, slots, count, scale, out, scratch, weights);
+void rmsNorm(const float* x, const float* weight, float epsilon, std::size_t width, float* out) {
+  HWY_DYNAMIC_DISPATCH(RmsNorm)(x, weight, epsilon, width, out);
 }
-Summary summarise(const float* row, std::size_t size) { return HWY_DYNAMIC_DISPATCH(Summarise)(row, size); }
-void largest(const float* row, std::size_t size, std::size_t k, std::vector<TokenId>& tokens) { HWY_DYNAMIC_DISPATCH(Largest)(row, size, k, tokens); }
+void siluProduct(const float* gate, const float* up, std::size_t width, float* out) {
+  HWY_DYNAMIC_DISPATCH(SiluProduct)(gate, up, width, out);
+}
+void add(const float* values, std::size_t size, float* out) {
+  HWY_DYNAMIC_DISPATCH(Add)(values, size, out);
+}
+void rotate(float* values, const float* cosine, const float* sine, std::size_t half) {
+  HWY_DYNAMIC_DISPATCH(Rotate)(values, cosine, sine, half);
+}
+void attend(const float* query, const float* keys, const float* values, std::size_t stride,
+            std::size_t headSize, const std::int32_t* slots, std::size_t count, float scale, float* out,
+            float* scratch, float* weights) {
+  HWY_DYNAMIC_DISPATCH(Attend)
+  (query, keys, values, stride, headSize, slots, count, scale, out, scratch, weights);
+}
+Summary summarise(const float* row, std::size_t size) {
+  return HWY_DYNAMIC_DISPATCH(Summarise)(row, size);
+}
+void largest(const float* row, std::size_t size, std::size_t k, std::vector<TokenId>& tokens) {
+  HWY_DYNAMIC_DISPATCH(Largest)(row, size, k, tokens);
+}
 
 }  // namespace decoscope::kernels
 #endif

@@ -24,7 +24,8 @@ void pauseBriefly() {
 }  // namespace
 
 Workers::Workers(int threads) {
-  const int wanted = threads > 0 ? threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
+  const int wanted =
+      threads > 0 ? threads : static_cast<int>(std::max(1u, std::thread::hardware_concurrency()));
   try {
     for (int i = 1; i < std::min(wanted, 1024); ++i) helpers_.emplace_back([this] { help(); });
   } catch (const std::system_error&) {
@@ -68,15 +69,18 @@ void Workers::run(std::int64_t count, std::int64_t grain, Call call, void* conte
   takePieces();
   inside_.fetch_and(~kOpen, std::memory_order_acq_rel);
   for (int spins = 0; inside_.load(std::memory_order_acquire) != 0; ++spins)
-    if (spins < kSpins) pauseBriefly();
-    else std::this_thread::yield();
+    if (spins < kSpins)
+      pauseBriefly();
+    else
+      std::this_thread::yield();
   if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
 }
 
 void Workers::help() {
   std::uint32_t seen = 0;
   for (;;) {
-    for (int spins = 0; spins < kSpins && section_.load(std::memory_order_acquire) == seen; ++spins) pauseBriefly();
+    for (int spins = 0; spins < kSpins && section_.load(std::memory_order_acquire) == seen; ++spins)
+      pauseBriefly();
     section_.wait(seen, std::memory_order_acquire);
     seen = section_.load(std::memory_order_acquire);
     if (quit_.load()) return;
