@@ -359,7 +359,7 @@ class TestTransformer : public QObject {
     QVERIFY(!refused);
     QCOMPARE(refused.error().code, ErrorCode::unsupported);
     QVERIFY(refused.error().text().find("gpt_neox") != std::string::npos);
-    QVERIFY(refused.error().text().find("LLaDA") != std::string::npos);
+    QVERIFY(refused.error().text().find("llada") != std::string::npos);
     QCOMPARE(describeModel(kFixtures + "/hf/gpt-neox-parallel").error().code, ErrorCode::unsupported);
     // A copy of a good folder, spoilt in one way after another.
     QTemporaryDir folder;
