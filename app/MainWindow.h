@@ -112,6 +112,7 @@ class MainWindow final : public QMainWindow {
   void openDialog();
   void saveAs();
   void openSession(const QString& path);
+  bool mayLeave();  // asks about runs that are in memory only; false: stay
   void remember(const QString& path);
   void fillRecent();
   void palette();

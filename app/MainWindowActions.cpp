@@ -291,6 +291,8 @@ void MainWindow::fillDrafterMenu() {
 }
 
 void MainWindow::loadModel(const QString& nameOrPath, const QString& role) {
+  errorBar_->hide();
+  if (controller_->state().activity == Activity::running) controller_->port().stop();
   controller_->port().loadModel(role.toStdString(), nameOrPath.toStdString(), "auto", "auto");
 }
 
@@ -1011,8 +1013,23 @@ void MainWindow::openPath(const QString& path) {
     openSession(info.absoluteFilePath());
 }
 
+bool MainWindow::mayLeave() {
+  if (!controller_->state().sessionPath.empty() || !line_->run() || !isVisible() ||
+      property("quiet").toBool())
+    return true;
+  const auto answer =
+      QMessageBox::question(this, tr("Save the session?"), tr("The runs of this session are in memory only."),
+                            QMessageBox::Save | QMessageBox::Discard | QMessageBox::Cancel);
+  // Saving goes on behind; whoever asked can ask again when it is done.
+  if (answer == QMessageBox::Save) saveAs();
+  return answer == QMessageBox::Discard;
+}
+
 void MainWindow::openSession(const QString& path) {
+  if (!mayLeave()) return;
   errorBar_->hide();
+  // A run under way would hold the command up until its end.
+  if (controller_->busy()) controller_->port().stop();
   controller_->port().openSession(path.toStdString());
 }
 
@@ -1093,17 +1110,7 @@ void MainWindow::about() {
 }
 
 void MainWindow::closeEvent(QCloseEvent* event) {
-  if (controller_->state().sessionPath.empty() && line_->run() && isVisible() &&
-      !property("quiet").toBool()) {
-    const auto answer = QMessageBox::question(this, tr("Save the session?"),
-                                              tr("The runs of this session are in memory only."),
-                                              QMessageBox::Save | QMessageBox::Discard | QMessageBox::Cancel);
-    if (answer == QMessageBox::Cancel) return event->ignore();
-    if (answer == QMessageBox::Save) {
-      saveAs();
-      return event->ignore();
-    }
-  }
+  if (!mayLeave()) return event->ignore();
   QSettings settings;
   settings.setValue("window/geometry", saveGeometry());
   settings.setValue("window/state", saveState(kLayoutVersion));

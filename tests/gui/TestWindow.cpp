@@ -275,6 +275,20 @@ class TestWindow : public QObject {
     QVERIFY(lattice->items().front().index->figure().boxes.size() < all);
   }
 
+  void openingASessionEndsARun() {
+    const QString path = folder_.filePath("other.decoscope");
+    auto w = ready("sampling");
+    w->setMaxNewTokens(900'000);
+    trigger(*w, "run.run");
+    waitFor(*w, [&] { return w->line().count() > 10; });
+    // A copy: a session that is opened for writing changes.
+    QVERIFY(QFile::copy(QStringLiteral(DECOSCOPE_SOURCE_DIR) + "/resources/sessions/speculative-decoding.decoscope", path));
+    QFile::setPermissions(path, QFile::ReadOwner | QFile::WriteOwner);
+    w->openPath(path);
+    waitFor(*w, [&] { return !w->controller().busy() && w->line().hasProposals(); });
+    QCOMPARE(w->controller().port().trace()->runs().size(), std::size_t{4});
+  }
+
   void themesChangeLive() {
     auto w = ready();
     w->step(3);
