@@ -329,7 +329,7 @@ class FilterParser {
     for (const char* op : {"==", "!=", "<=", ">=", "<", ">", "~"})
       if (take(op)) {
         if (!EventFilter::fields().contains(left))
-          return wrong("'" + left.toStdString() + "' is not a field");
+          return wrong(QStringLiteral("'%1' is not a field").arg(left).toStdString());
         DECOSCOPE_ASSIGN(const QString right, word());
         return comparison(left, QString::fromLatin1(op), right);
       }

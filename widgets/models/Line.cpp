@@ -101,12 +101,13 @@ bool Line::take(StepIndex index) {
 }
 
 std::string Line::label(TokenId token) const {
-  return names_ ? visibleToken(names_->bytesOf(token)) : "#" + std::to_string(token);
+  return labels()(token);
 }
 
 TokenLabel Line::labels() const {
   return [names = names_](TokenId token) {
-    return names ? visibleToken(names->bytesOf(token)) : "#" + std::to_string(token);
+    if (names) return visibleToken(names->bytesOf(token));
+    return std::string("#").append(std::to_string(token));
   };
 }
 

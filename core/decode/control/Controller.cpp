@@ -69,6 +69,7 @@ class AdaptiveController final : public Controller {
   DraftBudget budget(const DraftBudget& full) override { return full; }
 
   std::string prune(DraftTree& tree) override {
+    ++steps_;
     if (tree.nodes.empty()) return {};
     const std::vector<double> reach = reachProbabilities(tree);
     std::vector<std::size_t> order(tree.nodes.size());
@@ -95,8 +96,14 @@ class AdaptiveController final : public Controller {
     return text;
   }
 
-  // Everything is learned from the text, also about nodes that were pruned.
-  void observe(const DraftTree&, std::span<const NodeId>) override {}
+  // Rates are learned from the text, also about nodes that were pruned; here only what drafting cost is
+  // booked.
+  void observe(const DraftTree& tree, std::span<const NodeId> accepted) override {
+    const auto won = static_cast<double>(accepted.size());
+    if (!tree.nodes.empty())
+      lost_ += curve_.ratio(static_cast<int>(tree.nodes.size()) + 1) * kOverhead - 1 - won;
+    steps_ += won;
+  }
 
   bool observeText(const DraftTree& tree, std::span<const TokenId> continuation) override {
     const auto children = tree.children();
@@ -118,8 +125,12 @@ class AdaptiveController final : public Controller {
 
  private:
   static constexpr double kOverhead = 1.02;
+  // What may be lost on drafts that fail, in plain steps: a little at once, and one in a hundred.
+  static constexpr double kAllowance = 0.3, kAllowedShare = 0.01;
+  bool overdrawn() const { return lost_ > kAllowance + kAllowedShare * steps_; }
 
-  // Before anything is known: the first child is right one time in four, later ones less.
+  // Before anything is known: the first child is right one time in four, later ones less. Once drafting has
+  // lost its allowance, only what was learned from the text counts.
   static double prior(const DraftNode& node) { return 0.25 / (1 + node.rank); }
 
   void learn(const DraftTree& tree, const std::vector<std::vector<NodeId>>& children,
@@ -150,7 +161,7 @@ class AdaptiveController final : public Controller {
       const DraftNode& node = tree.nodes[i];
       const auto parent = static_cast<std::size_t>(node.parent + 1);
       const double above = node.parent < 0 ? 1.0 : reach[parent - 1];
-      const double own = rate(node.bucket).rate(prior(node));
+      const double own = rate(node.bucket).rate(overdrawn() ? 0 : prior(node));
       reach[i] = above * left[parent] * own;
       left[parent] *= 1 - own;
     }
@@ -180,6 +191,7 @@ class AdaptiveController final : public Controller {
   std::map<std::string, std::string>* notes_;
   CostCurve curve_;
   std::vector<BucketRate> rates_;
+  double lost_ = 0, steps_ = 0;  // in plain steps: cost of drafting less the tokens it won; the whole run
 };
 
 }  // namespace
