@@ -94,7 +94,8 @@ class MainWindow final : public QMainWindow {
   bool promptEdited() const;
   std::vector<std::string> changedAssignments() const;
   bool formDiffers() const;
-  void ensureCurrent();  // makes the shown run the one that Step continues
+  void applyForm(ForkRequest& request) const;  // method, parameters, seed and length of the left panel
+  void ensureCurrent();                        // makes the shown run the one that Step continues
   void runTo(const RunCondition& condition);
   void stepBack();
   void toFirstRound();

@@ -421,6 +421,13 @@ int MainWindow::shownIndex() const {
   return index >= 0 ? index : line_->count() - 1;
 }
 
+void MainWindow::applyForm(ForkRequest& request) const {
+  request.method = method_->currentData().toString().toStdString();
+  request.assignments = form_->assignments(true);
+  request.seed = seed_->text().trimmed().toULongLong();
+  request.maxNewTokens = maxTokens_->text().trimmed().toLongLong();
+}
+
 void MainWindow::ensureCurrent() {
   if (line_->run() && controller_->state().run != line_->run()) {
     followedRun_ = line_->run();
@@ -443,10 +450,7 @@ void MainWindow::step(int count) {
     ForkRequest request;
     request.run = line_->run();
     request.step = at;
-    request.method = method_->currentData().toString().toStdString();
-    request.assignments = form_->assignments(true);
-    request.seed = seed_->text().trimmed().toULongLong();
-    request.maxNewTokens = maxTokens_->text().trimmed().toLongLong();
+    applyForm(request);
     request.name = method_->currentText().toStdString();
     explainNext_ = true;
     controller_->port().fork(request);
@@ -543,12 +547,7 @@ void MainWindow::forkHere(std::optional<TokenId> force) {
   request.run = line_->run();
   request.step = std::min(at, line_->count());
   request.force = force;
-  if (formDiffers()) {
-    request.method = method_->currentData().toString().toStdString();
-    request.assignments = form_->assignments(true);
-    request.seed = seed_->text().trimmed().toULongLong();
-    request.maxNewTokens = maxTokens_->text().trimmed().toLongLong();
-  }
+  if (formDiffers()) applyForm(request);
   request.name = line_->info() ? line_->info()->name : std::string();
   errorBar_->hide();
   head_ = -1;

@@ -40,26 +40,6 @@ Tone toneOf(VerdictKind kind) {
       return Tone::notReached;
   }
 }
-Tone toneOf(Provenance provenance) {
-  switch (provenance) {
-    case Provenance::accepted:
-      return Tone::accepted;
-    case Provenance::resampled:
-      return Tone::resampled;
-    case Provenance::bonus:
-      return Tone::bonus;
-    case Provenance::forced:
-      return Tone::forced;
-    case Provenance::prompt:
-      return Tone::prompt;
-    case Provenance::denoised:
-      return Tone::committed;
-    case Provenance::plain:
-      break;
-  }
-  return Tone::neutral;
-}
-
 void extend(Rect& bounds, const Rect& rect) {
   const float right = std::max(bounds.x + bounds.width, rect.x + rect.width),
               bottom = std::max(bounds.y + bounds.height, rect.y + rect.height);
@@ -282,6 +262,26 @@ void drawLegend(Figure& figure, Point at) {
 }
 
 }  // namespace
+
+Tone toneOf(Provenance provenance) {
+  switch (provenance) {
+    case Provenance::accepted:
+      return Tone::accepted;
+    case Provenance::resampled:
+      return Tone::resampled;
+    case Provenance::bonus:
+      return Tone::bonus;
+    case Provenance::forced:
+      return Tone::forced;
+    case Provenance::prompt:
+      return Tone::prompt;
+    case Provenance::denoised:
+      return Tone::committed;
+    case Provenance::plain:
+      break;
+  }
+  return Tone::neutral;
+}
 
 Figure layoutTree(const StepRecord& step, TokenId root, const TokenLabel& label) {
   Figure figure;

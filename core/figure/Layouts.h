@@ -14,6 +14,9 @@ namespace decoscope {
 // Text of a token as a figure shows it.
 using TokenLabel = std::function<std::string(TokenId)>;
 
+// The tone of a token of the text, by who wrote it.
+Tone toneOf(Provenance provenance);
+
 // One round as a draft tree: root (pending token) at the left, children to the right, siblings in rank order
 // downwards, an accepted child on its parent's row. 26 px node height, 36 px row pitch, 138 px column pitch.
 // The token drawn at the end of the walk (bonus, resampled, plain) is a node too (item = number of nodes +

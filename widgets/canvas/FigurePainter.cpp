@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace decoscope {
 
@@ -118,17 +119,25 @@ void FigurePainter::ticks(const FigureIndex& index, Point offset, const Emphasis
   }
 }
 
-void FigurePainter::boxes(const FigureIndex& index, Point offset, const Emphasis& emphasis) {
-  const Figure& figure = index.figure();
+const std::vector<std::uint32_t>& FigurePainter::inSight(const FigureIndex& index, Point offset, Query query,
+                                                         std::size_t total) {
   const Rect visible = view_.visible();
   const Rect moved{visible.x - offset.x, visible.y - offset.y, visible.width, visible.height};
   indices_.clear();
-  const bool whole = covers(moved, figure.bounds);
-  if (!whole) index.boxesIn(moved, indices_);
-  const std::size_t count = whole ? figure.boxes.size() : indices_.size();
+  if (covers(moved, index.figure().bounds)) {
+    indices_.resize(total);
+    std::iota(indices_.begin(), indices_.end(), 0);
+  } else {
+    (index.*query)(moved, indices_);
+  }
+  return indices_;
+}
+
+void FigurePainter::boxes(const FigureIndex& index, Point offset, const Emphasis& emphasis) {
+  const Figure& figure = index.figure();
   const bool round = view_.zoom > 0.45f;
-  for (std::size_t k = 0; k < count; ++k) {
-    const FigureBox& box = figure.boxes[whole ? k : indices_[k]];
+  for (const std::uint32_t k : inSight(index, offset, &FigureIndex::boxesIn, figure.boxes.size())) {
+    const FigureBox& box = figure.boxes[k];
     const ToneStyle& style = styles_[static_cast<std::size_t>(box.tone)];
     const Point at = view_.toScreen({box.rect.x + offset.x, box.rect.y + offset.y});
     const ImVec2 low = vec(at), high{at.x + box.rect.width * view_.zoom, at.y + box.rect.height * view_.zoom};
@@ -178,14 +187,8 @@ void FigurePainter::boxes(const FigureIndex& index, Point offset, const Emphasis
 
 void FigurePainter::lines(const FigureIndex& index, Point offset, bool above) {
   const Figure& figure = index.figure();
-  const Rect visible = view_.visible();
-  const Rect moved{visible.x - offset.x, visible.y - offset.y, visible.width, visible.height};
-  indices_.clear();
-  const bool whole = covers(moved, figure.bounds);
-  if (!whole) index.linesIn(moved, indices_);
-  const std::size_t count = whole ? figure.lines.size() : indices_.size();
-  for (std::size_t k = 0; k < count; ++k) {
-    const FigureLine& line = figure.lines[whole ? k : indices_[k]];
+  for (const std::uint32_t k : inSight(index, offset, &FigureIndex::linesIn, figure.lines.size())) {
+    const FigureLine& line = figure.lines[k];
     if (line.above != above || line.points.size() < 2) continue;
     stroke(line, offset, packed(styles_[static_cast<std::size_t>(line.tone)].edge),
            std::max(0.8f, line.width * std::min(view_.zoom, 1.6f)));
@@ -221,14 +224,8 @@ void FigurePainter::stroke(const FigureLine& line, Point offset, std::uint32_t c
 void FigurePainter::labels(const FigureIndex& index, Point offset) {
   const int detail = view_.zoom < kTextZoom ? 0 : view_.zoom < 0.95f ? 1 : 2;
   const Figure& figure = index.figure();
-  const Rect visible = view_.visible();
-  const Rect moved{visible.x - offset.x, visible.y - offset.y, visible.width, visible.height};
-  indices_.clear();
-  const bool whole = covers(moved, figure.bounds);
-  if (!whole) index.labelsIn(moved, indices_);
-  const std::size_t count = whole ? figure.labels.size() : indices_.size();
-  for (std::size_t k = 0; k < count; ++k) {
-    const FigureLabel& label = figure.labels[whole ? k : indices_[k]];
+  for (const std::uint32_t k : inSight(index, offset, &FigureIndex::labelsIn, figure.labels.size())) {
+    const FigureLabel& label = figure.labels[k];
     const float size = label.size * view_.zoom;
     if (label.detail > detail || size < 4.5f) continue;
     runs_.push_back({view_.toScreen({label.at.x + offset.x, label.at.y + offset.y}), label.text, label.face,

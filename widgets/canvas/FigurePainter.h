@@ -76,6 +76,10 @@ class FigurePainter {
     float size, maximumWidth;
     std::uint32_t colour;
   };
+  using Query = void (FigureIndex::*)(const Rect&, std::vector<std::uint32_t>&) const;
+  // Which of a figure's `total` boxes, lines or labels are in sight; good until the next call.
+  const std::vector<std::uint32_t>& inSight(const FigureIndex& index, Point offset, Query query,
+                                            std::size_t total);
   void ticks(const FigureIndex& index, Point offset, const Emphasis& emphasis);
   void boxes(const FigureIndex& index, Point offset, const Emphasis& emphasis);
   void lines(const FigureIndex& index, Point offset, bool above);

@@ -24,24 +24,9 @@ QFont tokenFont() {
   return font;
 }
 
-Tone toneOf(Provenance provenance) {
-  switch (provenance) {
-    case Provenance::accepted:
-      return Tone::accepted;
-    case Provenance::resampled:
-      return Tone::resampled;
-    case Provenance::bonus:
-      return Tone::bonus;
-    case Provenance::forced:
-      return Tone::forced;
-    case Provenance::denoised:
-      return Tone::accepted;
-    case Provenance::prompt:
-      return Tone::prompt;
-    case Provenance::plain:
-      break;
-  }
-  return Tone::neutral;
+// Denoised text is accepted text here: the tone of committed cells is white, made for a coloured lattice.
+Tone tintOf(Provenance provenance) {
+  return provenance == Provenance::denoised ? Tone::accepted : toneOf(provenance);
 }
 
 }  // namespace
@@ -179,7 +164,7 @@ void TranscriptView::paintEvent(QPaintEvent*) {
     const int top = place.row * kRow + 9 - scroll;
     if (top > viewport()->height()) break;
     const TextToken& token = line_->text()[i];
-    const ToneStyle tone = theme.style(toneOf(token.provenance));
+    const ToneStyle tone = theme.style(tintOf(token.provenance));
     const QRectF box(place.x, top, place.width, kHeight);
     const bool prompt = token.provenance == Provenance::prompt;
     if (!prompt) {
