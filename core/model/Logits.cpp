@@ -68,4 +68,12 @@ Result<std::vector<RowSummary>> Logits::summaries(int k) const {
   return result;
 }
 
+Result<std::unique_ptr<Logits>> Model::readout(std::span<const float>, bool) {
+  return fail(ErrorCode::unsupported, "this model has no hidden states to read out", info().name);
+}
+
+Result<std::vector<float>> Model::weights(MatrixRole, int, bool, std::int64_t, std::int64_t) const {
+  return fail(ErrorCode::unsupported, "this model has no weight matrices", info().name);
+}
+
 }  // namespace decoscope

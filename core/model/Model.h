@@ -48,12 +48,22 @@ class Logits {
 enum class Visibility {
   causal,  // the cache and its own ancestors in the request (a chain unless `parents` says otherwise)
   full,    // every token of the request; the cache must be empty and stays empty
+  block,   // the whole cache and every token of the request, which are then cached (block diffusion)
 };
 
-enum class TapSite { residual, attentionWeights };
-// Asks for the state of `layer` for every token of the request. Residual: layer 0 is the embedding output,
-// layer l the residual stream after block l, the last one after the final norm (the Hugging Face convention);
-// shape [tokens, width]. Attention weights: block index from 0; shape [heads, tokens, cached + tokens].
+// Where a forward can be watched. Layers of blocks count from 0.
+enum class TapSite {
+  residual,  // layer 0: the embedding output; layer l: the stream after block l−1; the last one after the
+             // final norm (the Hugging Face convention). [tokens, width]
+  attentionWeights,  // [heads, tokens, cached + tokens]
+  attentionInput,    // what queries, keys and values are made of, behind its norm. [tokens, width]
+  attentionOutput,   // what the attention adds to the stream. [tokens, width]
+  mlpInput,          // behind its norm. [tokens, width]
+  mlpOutput,         // what the MLP adds to the stream. [tokens, width]
+  preActivation,     // the product that is activated (the gate's, where there is one). [tokens, inner]
+  neuron,            // what enters the down projection. [tokens, inner]; not in layers of experts
+};
+// Asks for the state at a site for every token of the request.
 struct Tap {
   TapSite site = TapSite::residual;
   int layer = 0;
@@ -64,12 +74,20 @@ struct TapValue {
   std::vector<float> values;
 };
 
-// Changes the residual stream after block `layer` for the request's token `row` (-1: all of them).
+// Changes a state during a forward for the request's token `row` (-1: all of them).
 struct Intervention {
-  enum class Kind { add, scale, replace } kind = Kind::add;
-  int layer = 0;
+  enum class Kind {
+    add,      // vector, or value for a neuron
+    scale,    // by vector[0], or value for a neuron
+    replace,  // by vector, or value for a neuron
+    clamp     // residual: the component along `vector` becomes `value`; neuron: it becomes `value`
+  } kind = Kind::add;
+  int layer = 0;  // residual: counted like a residual tap, the last one before the final norm; neuron: block
   int row = -1;
-  std::vector<float> vector;  // [width]; for scale a single number
+  std::vector<float> vector;  // residual: [width]; for scale a single number
+  enum class Site { residual, neuron } site = Site::residual;
+  int neuron = 0;  // index into [inner]
+  float value = 0;
 };
 
 struct ForwardRequest {
@@ -78,11 +96,16 @@ struct ForwardRequest {
   // a root gets cached(), a child its parent's position plus one.
   std::vector<std::int32_t> positions;
   // Index of each token's parent within the request, or -1 where it follows the cache directly; parents stand
-  // before children. Empty means a chain.
+  // before children. Empty means a chain; several roots are a batch of independent branches.
   std::vector<std::int32_t> parents;
   Visibility visibility = Visibility::causal;
   std::vector<std::int32_t> logitRows;  // indices into `tokens`, ascending
   int lastLayer = -1;                   // run only the first `lastLayer` blocks, then norm and head; -1: all
+  // States that stand in for the embedding of the tokens, [tokens, width]; empty: the embedding.
+  std::vector<float> inputs;
+  // Resumes an early exit: `inputs` are the residual states behind block firstLayer−1 of the last tokens in
+  // the cache (they stay the last; nothing is appended), and the blocks from firstLayer on are run for them.
+  int firstLayer = 0;
   std::vector<Tap> taps;
   std::vector<Intervention> interventions;
 };
@@ -101,6 +124,7 @@ struct Capabilities {
   bool earlyExit = false;        // lastLayer
   bool hiddenStates = false;     // taps
   bool interventions = false;
+  bool weights = false;  // readout(), weights()
 };
 
 struct TensorDescription {
@@ -113,17 +137,20 @@ struct ModelInfo {
   std::string path;
   std::string architecture;  // "llama", "llada", "table"
   std::string format;        // "gguf", "safetensors", "table"
-  std::string dtype;         // arithmetic: "f32", "bf16"
+  std::string dtype;         // precision of the loaded weights: "f32", "bf16", "f16", "q8", "q4"
   std::string fileType;      // how the weights are stored: "Q4_1", "F32"
   std::string device;        // "cpu", "cuda:0"
   std::string licence;
   std::string fingerprint;  // "sha256:…" of the file, or of the folder's weight files
   std::int64_t parameters = 0;
   std::int64_t bytes = 0;  // resident weights
-  int layers = 0, width = 0, heads = 0, keyValueHeads = 0, contextLength = 0, vocabularySize = 0;
+  int layers = 0, width = 0, inner = 0, heads = 0, keyValueHeads = 0, contextLength = 0, vocabularySize = 0;
   TokenId maskToken = -1;  // masked diffusion only
   std::vector<TensorDescription> tensors;
 };
+
+// gate, up and down of a block's MLP (without a gate: up and down), the embedding and the LM head.
+enum class MatrixRole { gate, up, down, embedding, head };
 
 // A loaded net and its key/value cache. Threading: one thread at a time, the one that owns the session's
 // model work; only info() and capabilities() may be called from others. A stopped or failed forward leaves
@@ -145,6 +172,14 @@ class Model {
   // Tail rollback is retain(n); keeping one path of a tree is retain(L, path slots).
   virtual Status retain(int prefix, std::span<const std::int32_t> slots = {}) = 0;
 
+  // Sends vectors [count, width] through the LM head, after the final norm if `norm`; leaves the cache alone.
+  // Error unsupported where a model has no hidden states.
+  virtual Result<std::unique_ptr<Logits>> readout(std::span<const float> vectors, bool norm);
+  // Weights as the forward uses them, as f32: rows [first, first + count) of a matrix [outputs, inputs] by
+  // its role, or its columns where `columns`. Error usage for a range outside; unsupported as above.
+  virtual Result<std::vector<float>> weights(MatrixRole role, int layer, bool columns, std::int64_t first,
+                                             std::int64_t count) const;
+
   // Bytes held for weights and cache now.
   virtual std::int64_t memoryBytes() const = 0;
 };
@@ -152,7 +187,8 @@ class Model {
 using ProgressFunction = std::function<void(double fraction, const std::string& phase)>;
 
 struct LoadOptions {
-  std::string dtype = "auto";   // auto, f32, bf16, f16 (auto: f32 on the CPU for small files, else bf16)
+  std::string dtype =
+      "auto";  // auto, f32, bf16, f16, q8, q4 (auto: f32 on the CPU for small files, else bf16)
   std::string device = "auto";  // auto, cpu, cuda, cuda:N
   int threads = 0;              // 0: all cores
   ProgressFunction progress;    // called on the loading thread

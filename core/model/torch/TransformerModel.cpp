@@ -1,17 +1,22 @@
 #include "core/model/torch/TransformerModel.h"
 
-#include <torch/torch.h>
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <mutex>
+#include <map>
 #include <numeric>
+#include <optional>
 
 #include "core/model/torch/Architecture.h"
+#include "core/model/torch/Arithmetic.h"
+#include "core/model/torch/Memory.h"
+#include "core/model/torch/TransformerLoader.h"
+#include "core/model/torch/TransformerLogits.h"
 #include "core/model/torch/kernels/Kernels.h"
-#include "core/model/torch/kernels/Workers.h"
 
 namespace decoscope {
 
@@ -19,378 +24,106 @@ namespace {
 
 using at::Tensor;
 
-std::string layerName(const std::string& pattern, int layer) {
-  const auto at = pattern.find("{}");
-  return at == std::string::npos ? pattern
-                                 : pattern.substr(0, at) + std::to_string(layer) + pattern.substr(at + 2);
-}
-
-std::string shapeText(const std::vector<std::int64_t>& shape) {
-  std::string text = "[";
-  for (std::size_t i = 0; i < shape.size(); ++i) text += (i ? ", " : "") + std::to_string(shape[i]);
-  return text + "]";
-}
-
-// Rows that one thread does alone before another is asked to help.
-constexpr std::int64_t kRowGrain = 8, kGateGrain = 2;
-
-// A linear layer: packed for the kernels, or a tensor for any device.
-struct Linear {
-  kernels::PackedMatrix packed;
-  Tensor weight, bias;
-  std::int64_t outputs = 0;
-};
-
-struct Block {
-  Tensor attentionNorm, mlpNorm, queryNorm, keyNorm;
-  Linear queryKeyValue, output, gateUp, down;
-  Tensor keys, values;  // [capacity, key/value heads × head size]
-};
-
-class TransformerLogits final : public Logits {
- public:
-  TransformerLogits(Tensor rows, bool onCpu, std::shared_ptr<kernels::Workers> workers)
-      : rows_(std::move(rows)), host_(onCpu ? rows_ : Tensor()), workers_(std::move(workers)) {}
-  int rows() const override { return static_cast<int>(rows_.size(0)); }
-  int vocabularySize() const override { return static_cast<int>(rows_.size(1)); }
-  std::span<const float> row(int index) const override {
-    if (!host_.defined()) host_ = rows_.to(at::kCPU, at::kFloat).contiguous();
-    return {host_.const_data_ptr<float>() + static_cast<std::int64_t>(index) * rows_.size(1),
-            static_cast<std::size_t>(rows_.size(1))};
-  }
-  Result<TokenId> argmax(int index) const override {
-    DECOSCOPE_TRY(check(index, kernels::summarise(row(index).data(), row(index).size())));
-    std::vector<TokenId> tokens;
-    kernels::largest(row(index).data(), row(index).size(), 1, tokens);
-    return tokens.front();
-  }
-  Result<RowSummary> summary(int index, int k) const override {
-    const auto values = row(index);
-    const kernels::Summary sums = kernels::summarise(values.data(), values.size());
-    DECOSCOPE_TRY(check(index, sums));
-    RowSummary result;
-    kernels::largest(values.data(), values.size(), static_cast<std::size_t>(std::max(k, 0)), result.tokens);
-    result.logSumExp = sums.largest + std::log(sums.sum);
-    result.entropy = std::log(sums.sum) - sums.weighted / sums.sum;
-    double mass = 0;
-    for (const TokenId token : result.tokens) {
-      result.logits.push_back(values[static_cast<std::size_t>(token)]);
-      mass += std::exp(values[static_cast<std::size_t>(token)] - result.logSumExp);
-    }
-    result.tailMass = std::max(0.0, 1 - mass);
-    return result;
-  }
-  Result<std::vector<RowSummary>> summaries(int k) const override {
-    if (rows() > 0) row(0);  // one copy from the device before the threads start
-    std::vector<Result<RowSummary>> results(static_cast<std::size_t>(rows()));
-    workers_->forPieces(rows(), 1, [&](std::int64_t begin, std::int64_t end) {
-      for (std::int64_t i = begin; i < end; ++i)
-        results[static_cast<std::size_t>(i)] = summary(static_cast<int>(i), k);
-    });
-    std::vector<RowSummary> out;
-    for (auto& result : results) {
-      if (!result) return tl::unexpected(result.error());
-      out.push_back(std::move(*result));
-    }
-    return out;
-  }
-
- private:
-  static Status check(int index, const kernels::Summary& sums) {
-    if (std::isfinite(sums.sum) && std::isfinite(sums.largest)) return {};
-    return fail(ErrorCode::failed, "the model gave a logit that is not a number",
-                "row " + std::to_string(index),
-                "The weights may be damaged, or the precision too low: try --dtype f32.");
-  }
-  Tensor rows_;
-  mutable Tensor host_;
-  std::shared_ptr<kernels::Workers> workers_;
-};
-
-// What each row of a forward may see, built once and used by every layer.
-struct Visible {
-  bool chain = true;
-  std::int64_t base = 0, total = 0;
-  bool full = false;
-  std::vector<std::vector<std::int32_t>> slots;  // for trees: cache slots of each row, ascending
-  Tensor mask;                                   // generic devices: additive [rows, total]
-  std::size_t count(std::int64_t row) const {
-    if (full) return static_cast<std::size_t>(total);
-    return chain ? static_cast<std::size_t>(base + row + 1) : slots[static_cast<std::size_t>(row)].size();
-  }
-};
+constexpr std::int64_t kFirstCapacity = 512;  // slots of a new cache
 
 class TransformerModel final : public Model {
  public:
-  TransformerModel(Architecture architecture, ModelInfo info, at::Device device, bool useKernels,
-                   at::ScalarType type, int threads)
-      : config_(architecture.config),
-        names_(architecture.names),
+  TransformerModel(Transformer transformer, ModelInfo info, std::shared_ptr<const WeightFile> file,
+                   const WeightTensor* embedding, at::Device device, Precision precision,
+                   std::unique_ptr<Arithmetic> arithmetic, std::shared_ptr<kernels::Workers> workers)
+      : model_(std::move(transformer)),
+        config_(model_.config),
         info_(std::move(info)),
+        file_(std::move(file)),
+        embedding_(embedding),
         device_(device),
-        useKernels_(useKernels),
-        type_(type),
-        workers_(std::make_shared<kernels::Workers>(threads)) {}
+        precision_(precision),
+        arithmetic_(std::move(arithmetic)),
+        workers_(std::move(workers)),
+        rotary_(config_.rope),
+        slidingRotary_(config_.slidingRope) {}
 
   const ModelInfo& info() const override { return info_; }
   Capabilities capabilities() const override {
     Capabilities can;
     can.causal = can.trees = can.earlyExit = !config_.diffusion;
     can.maskedDiffusion = config_.diffusion;
-    can.hiddenStates = can.interventions = true;
+    can.hiddenStates = can.interventions = can.weights = true;
     return can;
   }
   int cached() const override { return static_cast<int>(cached_); }
   std::int64_t memoryBytes() const override {
-    return info_.bytes + 2 * capacity_ * keyWidth() * config_.layers *
-                             static_cast<std::int64_t>(useKernels_ ? 4 : at::elementSize(type_));
+    return info_.bytes + 2 * capacity_ * keyWidth() * config_.layers * 4;
   }
-
-  Status load(const WeightFile& weights, const LoadOptions& options, const StopToken& stop);
   Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) override;
   Status retain(int prefix, std::span<const std::int32_t> slots) override;
+  Result<std::unique_ptr<Logits>> readout(std::span<const float> vectors, bool norm) override;
+  Result<std::vector<float>> weights(MatrixRole role, int layer, bool columns, std::int64_t first,
+                                     std::int64_t count) const override;
 
  private:
+  // A forward under way.
+  struct Pass {
+    const ForwardRequest& request;
+    const StopToken& stop;
+    std::int64_t rows, base;
+    std::vector<std::int32_t> positions;
+    Visible visible;
+    std::optional<Visible> near;  // what sliding layers see of it
+    std::vector<TapValue> taps;
+  };
+  struct Workspace {
+    std::int64_t rows = 0;
+    Tensor x, normed, queryKeyValue, attended, projected, mlpIn, neurons;
+    Workspace part(std::int64_t count) const;
+  };
+
   std::int64_t keyWidth() const {
     return static_cast<std::int64_t>(config_.keyValueHeads) * config_.headSize;
   }
   std::int64_t queryWidth() const { return static_cast<std::int64_t>(config_.heads) * config_.headSize; }
   at::TensorOptions floats() const { return at::TensorOptions().dtype(at::kFloat).device(device_); }
 
-  // Loading.
-  struct Part {
-    const WeightTensor* tensor;
-    std::int64_t rows;
-    bool rotary = false;  // undo GGUF's interleaved order
-  };
-  Result<const WeightTensor*> need(const WeightFile& weights, const std::string& name,
-                                   const std::vector<std::int64_t>& shape) const;
-  Result<Tensor> loadVector(const WeightFile& weights, const std::string& name, std::int64_t size) const;
-  Result<Linear> loadLinear(const WeightFile& weights, const std::vector<Part>& parts,
-                            std::int64_t inputs) const;
-  Status loadRows(const Part& part, std::int64_t inputs,
-                  const std::function<void(std::int64_t, const float*)>& take) const;
-  void buildRotary();
-
-  // Forward.
   Status check(const ForwardRequest& request) const;
-  std::vector<std::int32_t> positionsOf(const ForwardRequest& request) const;
-  Visible visibleOf(const ForwardRequest& request) const;
-  Visible withinWindow(const Visible& all, std::int64_t rows) const;
-  void buildMask(Visible& visible, std::int64_t rows) const;
+  std::vector<std::int32_t> positionsOf(const ForwardRequest& request, std::int64_t base) const;
+  Status followRegime(std::int32_t lastPosition, const StopToken& stop);
+  Result<ForwardOutput> run(const ForwardRequest& request, const StopToken& stop);
   void reserveCache(std::int64_t slots);
   void reserveWorkspace(std::int64_t rows);
-  Status embed(const std::vector<TokenId>& tokens, Tensor& x) const;
-  void linear(const Linear& layer, const Tensor& x, Tensor& out);
-  void accumulate(const Tensor& y, Tensor& x) const;
-  void norm(const Tensor& x, const Tensor& weight, Tensor& out) const;
-  void normHeads(Tensor& queryKeyValue, const Block& block) const;
-  void rotate(Tensor& queryKeyValue, const std::vector<std::int32_t>& positions) const;
-  void storeKeys(Block& block, const Tensor& queryKeyValue, std::int64_t base) const;
-  void attend(const Block& block, const Tensor& queryKeyValue, const Visible& visible, Tensor& out,
-              std::vector<float>* weights) const;
-  void gate(const Tensor& gateUp, Tensor& out) const;
-  void intervene(const ForwardRequest& request, int layer, Tensor& x) const;
-  static void tap(const ForwardRequest& request, TapSite site, int layer, const Tensor& value,
-                  std::vector<TapValue>& taps);
+  Tensor buffer(std::int64_t rows, std::int64_t width) const { return at::empty({rows, width}, floats()); }
 
-  TransformerConfig config_;
-  TensorNames names_;
+  Status embed(const Pass& pass, Tensor& x) const;
+  void attention(Pass& pass, int layer, Workspace& w);
+  void mlp(Pass& pass, int layer, Workspace& w);
+  void mixture(const Experts& experts, Workspace& w);
+  void expert(const Linear& in, const Linear& out, const Tensor& x, Tensor& inner, Tensor& neurons,
+              Tensor& result);
+  void addBranch(const Norm& norm, Tensor& branch, Tensor& x);
+  Tensor logits(const Tensor& normed);
+  void changeResidual(const ForwardRequest& request, int layer, Tensor& x) const;
+  void changeNeurons(const ForwardRequest& request, int layer, Tensor& neurons) const;
+  static bool watches(const Pass& pass, TapSite site, int layer);
+  static void tap(Pass& pass, TapSite site, int layer, const Tensor& value);
+
+  Transformer model_;
+  const TransformerConfig& config_;
   ModelInfo info_;
-  at::Device device_;
-  bool useKernels_;
-  at::ScalarType type_;
-  std::shared_ptr<kernels::Workers> workers_;
   std::shared_ptr<const WeightFile> file_;  // embedding rows are read from the map
-  const WeightTensor* embedding_ = nullptr;
-  Tensor embeddingTable_;  // generic devices
-  std::vector<Block> blocks_;
-  Tensor finalNorm_;
-  Linear head_;
-  Tensor cosine_, sine_;  // [context, head size / 2]
-  std::int64_t cached_ = 0, capacity_ = 0;
-  std::vector<std::int32_t>
-      slotPositions_;  // of each cached token; behind them those of the forward under way
-  Tensor x_, normed_, queryKeyValue_, attended_, projected_, gateUp_, gated_,
-      logits_;  // workspace, [rows, …]
-  std::vector<std::uint16_t> rounded_;
-
-  friend Result<std::unique_ptr<Model>> decoscope::loadTransformer(std::shared_ptr<const WeightFile>,
-                                                                   const std::string&, const LoadOptions&,
-                                                                   const StopToken&);
+  const WeightTensor* embedding_;
+  at::Device device_;
+  Precision precision_;
+  std::unique_ptr<Arithmetic> arithmetic_;
+  std::shared_ptr<kernels::Workers> workers_;
+  RotaryTable rotary_, slidingRotary_;
+  std::int64_t cached_ = 0, capacity_ = 0, regime_ = 0;
+  // Of each cached token; behind them those of the forward under way.
+  std::vector<std::int32_t> slotPositions_;
+  std::vector<TokenId> slotTokens_;
+  Workspace work_;
+  Tensor logits_;
 };
 
-// ---- loading ----
-
-Result<const WeightTensor*> TransformerModel::need(const WeightFile& weights, const std::string& name,
-                                                   const std::vector<std::int64_t>& shape) const {
-  const WeightTensor* tensor = weights.find(name);
-  if (!tensor)
-    return fail(ErrorCode::badInput, "tensor '" + name + "' is missing", weights.path(),
-                "The file is incomplete or of another architecture than it says.");
-  if (tensor->shape != shape)
-    return fail(
-        ErrorCode::badInput,
-        "tensor '" + name + "' has the shape " + shapeText(tensor->shape) + ", expected " + shapeText(shape),
-        weights.path(), "The configuration does not fit the weights.");
-  return tensor;
-}
-
-Result<Tensor> TransformerModel::loadVector(const WeightFile& weights, const std::string& name,
-                                            std::int64_t size) const {
-  DECOSCOPE_ASSIGN(const WeightTensor* tensor, need(weights, name, {size}));
-  Tensor host = at::empty({size}, at::kFloat);
-  DECOSCOPE_TRY(dequantise(*tensor, 0, {host.data_ptr<float>(), static_cast<std::size_t>(size)}));
-  return host.to(device_);
-}
-
-Status TransformerModel::loadRows(const Part& part, std::int64_t inputs,
-                                  const std::function<void(std::int64_t, const float*)>& take) const {
-  Status failure;
-  std::mutex failureMutex;
-  const std::int64_t half = config_.headSize / 2;
-  workers_->forPieces((part.rows + 15) / 16, 4, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> row(static_cast<std::size_t>(inputs));
-    for (std::int64_t r = begin * 16; r < std::min(end * 16, part.rows); ++r) {
-      std::int64_t source = r;
-      if (part.rotary) {
-        const std::int64_t head = r / config_.headSize, within = r % config_.headSize;
-        source = head * config_.headSize + within % half * 2 + within / half;
-      }
-      if (Status status = dequantise(*part.tensor, source * inputs, row); !status) {
-        const std::lock_guard lock(failureMutex);
-        failure = status;
-        return;
-      }
-      take(r, row.data());
-    }
-  });
-  return failure;
-}
-
-Result<Linear> TransformerModel::loadLinear(const WeightFile& weights, const std::vector<Part>& parts,
-                                            std::int64_t inputs) const {
-  Linear layer;
-  for (const Part& part : parts) layer.outputs += part.rows;
-  Tensor host;
-  if (useKernels_)
-    layer.packed.resize(static_cast<std::size_t>(layer.outputs), static_cast<std::size_t>(inputs),
-                        type_ == at::kBFloat16);
-  else
-    host = at::empty({layer.outputs, inputs}, at::kFloat);
-  std::int64_t first = 0;
-  std::vector<Tensor> biases;
-  bool biased = false;
-  for (const Part& part : parts) {
-    DECOSCOPE_TRY(loadRows(part, inputs, [&](std::int64_t row, const float* values) {
-      if (useKernels_)
-        layer.packed.setRow(static_cast<std::size_t>(first + row), values);
-      else
-        std::copy(values, values + inputs, host.data_ptr<float>() + (first + row) * inputs);
-    }));
-    std::string biasName = part.tensor->name;
-    biasName.replace(biasName.rfind("weight"), 6, "bias");
-    if (weights.find(biasName)) {
-      DECOSCOPE_ASSIGN(Tensor bias, loadVector(weights, biasName, part.rows));
-      biases.push_back(std::move(bias));
-      biased = true;
-    } else {
-      biases.push_back(at::zeros({part.rows}, floats()));
-    }
-    first += part.rows;
-  }
-  if (biased) layer.bias = at::cat(biases).contiguous();
-  if (!useKernels_) layer.weight = host.to(device_, type_);
-  return layer;
-}
-
-void TransformerModel::buildRotary() {
-  const std::int64_t half = config_.headSize / 2;
-  std::vector<float> frequencies(static_cast<std::size_t>(half));
-  for (std::int64_t i = 0; i < half; ++i) {
-    double f = 1.0 / std::pow(config_.ropeTheta, 2.0 * static_cast<double>(i) / config_.headSize);
-    const RopeScaling& scaling = config_.ropeScaling;
-    if (scaling.kind == RopeScaling::Kind::linear) f /= scaling.factor;
-    if (scaling.kind == RopeScaling::Kind::llama3) {
-      const double wavelength = 2 * M_PI / f;
-      const double low = scaling.originalContext / scaling.lowFrequencyFactor,
-                   high = scaling.originalContext / scaling.highFrequencyFactor;
-      if (wavelength > low)
-        f /= scaling.factor;
-      else if (wavelength >= high) {
-        const double s = (scaling.originalContext / wavelength - scaling.lowFrequencyFactor) /
-                         (scaling.highFrequencyFactor - scaling.lowFrequencyFactor);
-        f = (1 - s) * f / scaling.factor + s * f;
-      }
-    }
-    frequencies[static_cast<std::size_t>(i)] = static_cast<float>(f);
-  }
-  const Tensor angles = at::outer(at::arange(config_.context, at::kFloat), at::tensor(frequencies));
-  cosine_ = at::cos(angles).to(device_).contiguous();
-  sine_ = at::sin(angles).to(device_).contiguous();
-}
-
-Status TransformerModel::load(const WeightFile& weights, const LoadOptions& options, const StopToken& stop) {
-  const auto progress = [&](double fraction) {
-    if (options.progress) options.progress(fraction, "Reading weights");
-  };
-  const std::int64_t d = config_.width, m = config_.inner;
-  DECOSCOPE_ASSIGN(embedding_, need(weights, names_.embedding, {config_.vocabulary, d}));
-  DECOSCOPE_ASSIGN(finalNorm_, loadVector(weights, names_.finalNorm, d));
-  const auto part = [&](const std::string& pattern, int layer, std::int64_t rows, std::int64_t inputs,
-                        bool rotary) -> Result<Part> {
-    DECOSCOPE_ASSIGN(const WeightTensor* tensor, need(weights, layerName(pattern, layer), {rows, inputs}));
-    return Part{tensor, rows, rotary};
-  };
-  for (int i = 0; i < config_.layers; ++i) {
-    if (stop.stop_requested()) return fail(ErrorCode::cancelled, "loading was cancelled");
-    progress(0.85 * i / config_.layers);
-    Block block;
-    DECOSCOPE_ASSIGN(block.attentionNorm, loadVector(weights, layerName(names_.attentionNorm, i), d));
-    DECOSCOPE_ASSIGN(block.mlpNorm, loadVector(weights, layerName(names_.mlpNorm, i), d));
-    if (config_.queryKeyNorm) {
-      DECOSCOPE_ASSIGN(block.queryNorm,
-                       loadVector(weights, layerName(names_.queryNorm, i), config_.headSize));
-      DECOSCOPE_ASSIGN(block.keyNorm, loadVector(weights, layerName(names_.keyNorm, i), config_.headSize));
-    }
-    DECOSCOPE_ASSIGN(const Part query, part(names_.query, i, queryWidth(), d, config_.rotaryInterleaved));
-    DECOSCOPE_ASSIGN(const Part key, part(names_.key, i, keyWidth(), d, config_.rotaryInterleaved));
-    DECOSCOPE_ASSIGN(const Part value, part(names_.value, i, keyWidth(), d, false));
-    DECOSCOPE_ASSIGN(const Part output, part(names_.output, i, d, queryWidth(), false));
-    DECOSCOPE_ASSIGN(const Part gate, part(names_.gate, i, m, d, false));
-    DECOSCOPE_ASSIGN(const Part up, part(names_.up, i, m, d, false));
-    DECOSCOPE_ASSIGN(const Part down, part(names_.down, i, d, m, false));
-    DECOSCOPE_ASSIGN(block.queryKeyValue, loadLinear(weights, {query, key, value}, d));
-    DECOSCOPE_ASSIGN(block.output, loadLinear(weights, {output}, queryWidth()));
-    DECOSCOPE_ASSIGN(block.gateUp, loadLinear(weights, {gate, up}, d));
-    DECOSCOPE_ASSIGN(block.down, loadLinear(weights, {down}, m));
-    blocks_.push_back(std::move(block));
-  }
-  const std::string& headName = config_.tied ? names_.embedding : names_.head;
-  DECOSCOPE_ASSIGN(const WeightTensor* head, need(weights, headName, {config_.vocabulary, d}));
-  DECOSCOPE_ASSIGN(head_, loadLinear(weights, {{head, config_.vocabulary, false}}, d));
-  if (!useKernels_) {
-    if (config_.tied)
-      embeddingTable_ = head_.weight;
-    else {
-      DECOSCOPE_ASSIGN(const Linear table, loadLinear(weights, {{embedding_, config_.vocabulary, false}}, d));
-      embeddingTable_ = table.weight;
-    }
-  }
-  buildRotary();
-  info_.bytes = 0;
-  const auto count = [&](const Linear& layer) {
-    info_.bytes += static_cast<std::int64_t>(layer.packed.bytes()) +
-                   (layer.weight.defined() ? static_cast<std::int64_t>(layer.weight.nbytes()) : 0);
-  };
-  for (const Block& block : blocks_)
-    count(block.queryKeyValue), count(block.output), count(block.gateUp), count(block.down);
-  count(head_);
-  progress(1);
-  return {};
-}
-
-// ---- forward ----
+// ---- requests ----
 
 Status TransformerModel::check(const ForwardRequest& request) const {
   const auto count = static_cast<std::int64_t>(request.tokens.size());
@@ -416,348 +149,69 @@ Status TransformerModel::check(const ForwardRequest& request) const {
     return fail(ErrorCode::usage, "full visibility needs an empty cache");
   if (request.visibility == Visibility::causal && config_.diffusion)
     return fail(ErrorCode::unsupported, "a masked-diffusion model has no causal forward", info_.name);
-  if (cached_ + count > config_.context)
+  const bool resumes = request.firstLayer > 0;
+  if (!request.inputs.empty() && static_cast<std::int64_t>(request.inputs.size()) != count * config_.width)
+    return fail(ErrorCode::usage, "inputs must hold one vector of the model's width a token");
+  if (resumes && (request.inputs.empty() || request.firstLayer >= config_.layers || count > cached_ ||
+                  request.visibility == Visibility::full))
+    return fail(ErrorCode::usage, "a forward can resume only what is cached, with its states as inputs");
+  if (!resumes && cached_ + count > config_.context)
     return fail(ErrorCode::badInput,
                 std::to_string(cached_ + count) + " tokens do not fit into the context of " +
                     std::to_string(config_.context),
                 info_.name, "Shorten the prompt or ask for fewer tokens.");
-  if (request.lastLayer == 0 || request.lastLayer > config_.layers)
+  if (request.lastLayer == 0 || request.lastLayer > config_.layers ||
+      (request.lastLayer > 0 && request.lastLayer <= request.firstLayer))
     return fail(ErrorCode::usage, "the model has " + std::to_string(config_.layers) + " layers");
-  for (const Tap& tap : request.taps)
+  for (const Tap& tap : request.taps) {
     if (tap.layer < 0 || tap.layer > (tap.site == TapSite::residual ? config_.layers : config_.layers - 1))
       return fail(ErrorCode::usage, "there is no layer " + std::to_string(tap.layer));
-  for (const Intervention& change : request.interventions)
-    if (change.layer < 0 || change.layer > config_.layers || change.row >= count ||
-        change.vector.size() !=
-            static_cast<std::size_t>(change.kind == Intervention::Kind::scale ? 1 : config_.width))
+    if ((tap.site == TapSite::preActivation || tap.site == TapSite::neuron) && config_.sparse(tap.layer))
+      return fail(ErrorCode::unsupported,
+                  "layer " + std::to_string(tap.layer) + " has experts, whose neurons cannot be watched",
+                  info_.name);
+  }
+  for (const Intervention& change : request.interventions) {
+    const bool neuron = change.site == Intervention::Site::neuron;
+    const std::size_t values = neuron ? change.vector.size()
+                               : change.kind == Intervention::Kind::scale
+                                   ? 1
+                                   : static_cast<std::size_t>(config_.width);
+    if (change.layer < 0 || change.layer > config_.layers - (neuron ? 1 : 0) || change.row >= count ||
+        change.vector.size() != values ||
+        (neuron && (change.neuron < 0 || change.neuron >= config_.inner || config_.sparse(change.layer))))
       return fail(ErrorCode::usage, "an intervention does not fit the model");
+  }
   return {};
 }
 
-std::vector<std::int32_t> TransformerModel::positionsOf(const ForwardRequest& request) const {
+std::vector<std::int32_t> TransformerModel::positionsOf(const ForwardRequest& request,
+                                                        std::int64_t base) const {
   if (!request.positions.empty()) return request.positions;
   std::vector<std::int32_t> positions(request.tokens.size());
   for (std::size_t i = 0; i < positions.size(); ++i) {
     const std::int32_t parent =
         request.parents.empty() ? static_cast<std::int32_t>(i) - 1 : request.parents[i];
     positions[i] =
-        parent < 0 ? static_cast<std::int32_t>(cached_) : positions[static_cast<std::size_t>(parent)] + 1;
+        parent < 0 ? static_cast<std::int32_t>(base) : positions[static_cast<std::size_t>(parent)] + 1;
   }
   return positions;
 }
 
-Visible TransformerModel::visibleOf(const ForwardRequest& request) const {
-  Visible visible;
-  const auto count = static_cast<std::int64_t>(request.tokens.size());
-  visible.base = cached_;
-  visible.total = cached_ + count;
-  visible.full = request.visibility == Visibility::full;
-  for (std::size_t i = 0; i < request.parents.size(); ++i)
-    visible.chain &= request.parents[i] == static_cast<std::int32_t>(i) - 1;
-  if (!visible.full && !visible.chain) {
-    visible.slots.resize(static_cast<std::size_t>(count));
-    for (std::size_t i = 0; i < visible.slots.size(); ++i) {
-      const std::int32_t parent = request.parents[i];
-      auto& slots = visible.slots[i];
-      if (parent >= 0)
-        slots = visible.slots[static_cast<std::size_t>(parent)];
-      else {
-        slots.resize(static_cast<std::size_t>(cached_));
-        std::iota(slots.begin(), slots.end(), 0);
-      }
-      slots.push_back(static_cast<std::int32_t>(cached_ + static_cast<std::int64_t>(i)));
-    }
-  }
-  buildMask(visible, count);
-  return visible;
-}
-
-void TransformerModel::buildMask(Visible& visible, std::int64_t rows) const {
-  if (useKernels_) return;
-  Tensor mask = at::full({rows, visible.total}, visible.full ? 0.0 : -INFINITY, at::kFloat);
-  if (!visible.full)
-    for (std::int64_t row = 0; row < rows; ++row) {
-      float* values = mask.data_ptr<float>() + row * visible.total;
-      for (std::size_t i = 0; i < visible.count(row); ++i)
-        values[visible.chain ? static_cast<std::int64_t>(i)
-                             : visible.slots[static_cast<std::size_t>(row)][i]] = 0;
-    }
-  visible.mask = mask.to(device_);
-}
-
-// What sliding layers see of `all`: positions nearer than the window, by position and not by slot, because a
-// tree's slots skip.
-Visible TransformerModel::withinWindow(const Visible& all, std::int64_t rows) const {
-  Visible near = all;
-  near.chain = false;
-  near.slots.assign(static_cast<std::size_t>(rows), {});
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const std::int32_t oldest = slotPositions_[static_cast<std::size_t>(all.base + row)] - config_.window;
-    auto& slots = near.slots[static_cast<std::size_t>(row)];
-    for (std::size_t i = 0; i < all.count(row); ++i) {
-      const auto slot =
-          all.chain ? static_cast<std::int32_t>(i) : all.slots[static_cast<std::size_t>(row)][i];
-      if (slotPositions_[static_cast<std::size_t>(slot)] > oldest) slots.push_back(slot);
-    }
-  }
-  buildMask(near, rows);
-  return near;
-}
-
-void TransformerModel::reserveCache(std::int64_t slots) {
-  if (slots <= capacity_) return;
-  const auto capacity = std::min<std::int64_t>(
-      config_.context, std::max<std::int64_t>(slots, std::max<std::int64_t>(512, capacity_ * 2)));
-  for (Block& block : blocks_)
-    for (Tensor* cache : {&block.keys, &block.values}) {
-      Tensor grown = at::empty({capacity, keyWidth()}, floats());
-      if (cached_ > 0) grown.narrow(0, 0, cached_).copy_(cache->narrow(0, 0, cached_));
-      *cache = grown;
-    }
-  capacity_ = capacity;  // last: should memory run out half way, the next call starts again
-}
-
-void TransformerModel::reserveWorkspace(std::int64_t rows) {
-  if (x_.defined() && x_.size(0) >= rows) return;
-  const std::int64_t capacity = std::max<std::int64_t>(rows, x_.defined() ? x_.size(0) : 16);
-  const auto make = [&](std::int64_t width) { return at::empty({capacity, width}, floats()); };
-  x_ = make(config_.width);
-  normed_ = make(config_.width);
-  queryKeyValue_ = make(queryWidth() + 2 * keyWidth());
-  attended_ = make(queryWidth());
-  projected_ = make(config_.width);
-  gateUp_ = make(2 * static_cast<std::int64_t>(config_.inner));
-  gated_ = make(config_.inner);
-}
-
-Status TransformerModel::embed(const std::vector<TokenId>& tokens, Tensor& x) const {
-  if (!useKernels_) {
-    const Tensor ids = at::tensor(std::vector<std::int64_t>(tokens.begin(), tokens.end())).to(device_);
-    x.copy_(at::index_select(embeddingTable_, 0, ids));
-    return {};
-  }
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    const std::span<float> row(x.data_ptr<float>() + static_cast<std::int64_t>(i) * config_.width,
-                               static_cast<std::size_t>(config_.width));
-    DECOSCOPE_TRY(dequantise(*embedding_, static_cast<std::int64_t>(tokens[i]) * config_.width, row));
-    if (type_ == at::kBFloat16)
-      for (float& value : row) value = kernels::fromBfloat16(kernels::toBfloat16(value));
-  }
-  return {};
-}
-
-void TransformerModel::linear(const Linear& layer, const Tensor& x, Tensor& out) {
-  if (!useKernels_) {
-    out.copy_(at::linear(x.to(type_), layer.weight));
-    if (layer.bias.defined()) out.add_(layer.bias);
-    return;
-  }
-  const auto rows = static_cast<std::size_t>(x.size(0)), inputs = layer.packed.inputs;
-  if (layer.packed.halfPrecision) {
-    rounded_.resize(std::max(rounded_.size(), rows * ((inputs + 1) / 2 * 2)));
-    const std::size_t padded = (inputs + 1) / 2 * 2;
-    const float* source = x.const_data_ptr<float>();
-    workers_->forPieces(
-        static_cast<std::int64_t>(rows), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
-          const auto first = static_cast<std::size_t>(begin), count = static_cast<std::size_t>(end - begin);
-          kernels::roundToBfloat16(source + first * inputs, count, inputs, rounded_.data() + first * padded);
-        });
-  }
-  float* result = out.data_ptr<float>();
-  const auto outputs = static_cast<std::size_t>(layer.outputs);
-  workers_->forPieces(
-      static_cast<std::int64_t>(layer.packed.groups()), 4, [&](std::int64_t begin, std::int64_t end) {
-        kernels::multiply(layer.packed, x.const_data_ptr<float>(), rounded_.data(), rows, result, outputs,
-                          static_cast<std::size_t>(begin), static_cast<std::size_t>(end));
-      });
-  if (layer.bias.defined())
-    for (std::size_t row = 0; row < rows; ++row)
-      kernels::add(layer.bias.const_data_ptr<float>(), outputs, result + row * outputs);
-}
-
-// x += y, rows alike. libtorch's own threads must stay out of the kernels' path: two pools on the same cores
-// wait for each other.
-void TransformerModel::accumulate(const Tensor& y, Tensor& x) const {
-  if (!useKernels_) {
-    x.add_(y);
-    return;
-  }
-  kernels::add(y.const_data_ptr<float>(), static_cast<std::size_t>(x.numel()), x.data_ptr<float>());
-}
-
-void TransformerModel::norm(const Tensor& x, const Tensor& weight, Tensor& out) const {
-  if (!useKernels_) {
-    out.copy_(x * at::rsqrt(x.pow(2).mean(-1, true) + config_.normEpsilon) * weight);
-    return;
-  }
-  const float* source = x.const_data_ptr<float>();
-  const float* factors = weight.const_data_ptr<float>();
-  float* result = out.data_ptr<float>();
-  const std::int64_t width = x.size(1);
-  workers_->forPieces(x.size(0), kRowGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row)
-      kernels::rmsNorm(source + row * width, factors, config_.normEpsilon, static_cast<std::size_t>(width),
-                       result + row * width);
-  });
-}
-
-// Each head of queries and keys by its own root mean square, in place.
-void TransformerModel::normHeads(Tensor& queryKeyValue, const Block& block) const {
-  if (!block.queryNorm.defined()) return;
-  const std::int64_t size = config_.headSize, rows = queryKeyValue.size(0);
-  if (!useKernels_) {
-    const auto part = [&](std::int64_t first, std::int64_t heads, const Tensor& weight) {
-      Tensor view = queryKeyValue.narrow(1, first, heads * size).view({rows, heads, size});
-      view.copy_(view * at::rsqrt(view.pow(2).mean(-1, true) + config_.normEpsilon) * weight);
-    };
-    part(0, config_.heads, block.queryNorm);
-    part(queryWidth(), config_.keyValueHeads, block.keyNorm);
-    return;
-  }
-  float* first = queryKeyValue.data_ptr<float>();
-  const std::int64_t stride = queryKeyValue.size(1), heads = config_.heads + config_.keyValueHeads;
-  workers_->forPieces(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row)
-      for (std::int64_t head = 0; head < heads; ++head) {
-        float* values = first + row * stride + head * size;
-        kernels::rmsNorm(values,
-                         (head < config_.heads ? block.queryNorm : block.keyNorm).const_data_ptr<float>(),
-                         config_.normEpsilon, static_cast<std::size_t>(size), values);
-      }
-  });
-}
-
-// Half-split rotation of queries and keys in place.
-void TransformerModel::rotate(Tensor& queryKeyValue, const std::vector<std::int32_t>& positions) const {
-  const std::int64_t half = config_.headSize / 2, heads = config_.heads + config_.keyValueHeads;
-  if (!useKernels_) {
-    const Tensor at = at::tensor(std::vector<std::int64_t>(positions.begin(), positions.end())).to(device_);
-    const Tensor cosine = cosine_.index_select(0, at).unsqueeze(1),
-                 sine = sine_.index_select(0, at).unsqueeze(1);
-    Tensor view =
-        queryKeyValue.narrow(1, 0, heads * config_.headSize).view({queryKeyValue.size(0), heads, 2, half});
-    const Tensor a = view.select(2, 0).clone(), b = view.select(2, 1).clone();
-    view.select(2, 0).copy_(a * cosine - b * sine);
-    view.select(2, 1).copy_(b * cosine + a * sine);
-    return;
-  }
-  float* first = queryKeyValue.data_ptr<float>();
-  const float* cosines = cosine_.const_data_ptr<float>();
-  const float* sines = sine_.const_data_ptr<float>();
-  const std::int64_t stride = queryKeyValue.size(1);
-  workers_->forPieces(static_cast<std::int64_t>(positions.size()), kRowGrain,
-                      [&](std::int64_t begin, std::int64_t end) {
-                        for (std::int64_t row = begin; row < end; ++row) {
-                          const std::int64_t at = positions[static_cast<std::size_t>(row)] * half;
-                          for (std::int64_t head = 0; head < heads; ++head)
-                            kernels::rotate(first + row * stride + head * config_.headSize, cosines + at,
-                                            sines + at, static_cast<std::size_t>(half));
-                        }
-                      });
-}
-
-void TransformerModel::storeKeys(Block& block, const Tensor& queryKeyValue, std::int64_t base) const {
-  const std::int64_t rows = queryKeyValue.size(0);
-  if (!useKernels_) {
-    block.keys.narrow(0, base, rows).copy_(queryKeyValue.narrow(1, queryWidth(), keyWidth()));
-    block.values.narrow(0, base, rows).copy_(queryKeyValue.narrow(1, queryWidth() + keyWidth(), keyWidth()));
-    return;
-  }
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const float* source = queryKeyValue.const_data_ptr<float>() + row * queryKeyValue.size(1) + queryWidth();
-    std::copy(source, source + keyWidth(), block.keys.data_ptr<float>() + (base + row) * keyWidth());
-    std::copy(source + keyWidth(), source + 2 * keyWidth(),
-              block.values.data_ptr<float>() + (base + row) * keyWidth());
-  }
-}
-
-// `weights`, if asked for, receives [heads, rows, total].
-void TransformerModel::attend(const Block& block, const Tensor& queryKeyValue, const Visible& visible,
-                              Tensor& out, std::vector<float>* weights) const {
-  const std::int64_t rows = queryKeyValue.size(0), group = config_.heads / config_.keyValueHeads;
-  const float scale = 1.0f / std::sqrt(static_cast<float>(config_.headSize));
-  if (weights) weights->assign(static_cast<std::size_t>(config_.heads * rows * visible.total), 0.0f);
-  if (!useKernels_) {
-    const auto perHead = [&](const Tensor& cache) {
-      return cache.narrow(0, 0, visible.total)
-          .view({visible.total, config_.keyValueHeads, config_.headSize})
-          .transpose(0, 1)
-          .repeat_interleave(group, 0);
-    };
-    const Tensor query = queryKeyValue.narrow(1, 0, queryWidth())
-                             .reshape({rows, config_.heads, config_.headSize})
-                             .transpose(0, 1);
-    const Tensor probabilities =
-        at::softmax(at::matmul(query, perHead(block.keys).transpose(1, 2)) * scale + visible.mask, -1);
-    if (weights) {
-      const Tensor host = probabilities.to(at::kCPU).contiguous();
-      weights->assign(host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel());
-    }
-    out.copy_(at::matmul(probabilities, perHead(block.values)).transpose(0, 1).reshape({rows, queryWidth()}));
-    return;
-  }
-  workers_->forPieces(rows * config_.heads, 2, [&](std::int64_t begin, std::int64_t end) {
-    std::vector<float> scratch(static_cast<std::size_t>(visible.total)),
-        probabilities(weights ? scratch.size() : 0);
-    for (std::int64_t item = begin; item < end; ++item) {
-      const std::int64_t row = item / config_.heads, head = item % config_.heads, keyHead = head / group;
-      const std::size_t count = visible.count(row);
-      const bool listed = !visible.full && !visible.chain;
-      const std::int32_t* slots = listed ? visible.slots[static_cast<std::size_t>(row)].data() : nullptr;
-      kernels::attend(
-          queryKeyValue.const_data_ptr<float>() + row * queryKeyValue.size(1) + head * config_.headSize,
-          block.keys.const_data_ptr<float>() + keyHead * config_.headSize,
-          block.values.const_data_ptr<float>() + keyHead * config_.headSize,
-          static_cast<std::size_t>(keyWidth()), static_cast<std::size_t>(config_.headSize), slots, count,
-          scale, out.data_ptr<float>() + row * queryWidth() + head * config_.headSize, scratch.data(),
-          weights ? probabilities.data() : nullptr);
-      if (weights)
-        for (std::size_t i = 0; i < count; ++i)
-          (*weights)[static_cast<std::size_t>((head * rows + row) * visible.total) +
-                     (slots ? static_cast<std::size_t>(slots[i]) : i)] = probabilities[i];
-    }
-  });
-}
-
-void TransformerModel::gate(const Tensor& gateUp, Tensor& out) const {
-  const std::int64_t m = config_.inner;
-  if (!useKernels_) {
-    out.copy_(at::silu(gateUp.narrow(1, 0, m)) * gateUp.narrow(1, m, m));
-    return;
-  }
-  workers_->forPieces(gateUp.size(0), kGateGrain, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t row = begin; row < end; ++row) {
-      const float* source = gateUp.const_data_ptr<float>() + row * 2 * m;
-      kernels::siluProduct(source, source + m, static_cast<std::size_t>(m), out.data_ptr<float>() + row * m);
-    }
-  });
-}
-
-void TransformerModel::intervene(const ForwardRequest& request, int layer, Tensor& x) const {
-  for (const Intervention& change : request.interventions) {
-    if (change.layer != layer) continue;
-    Tensor rows = change.row < 0 ? x : x.narrow(0, change.row, 1);
-    if (change.kind == Intervention::Kind::scale)
-      rows.mul_(change.vector.front());
-    else {
-      const Tensor vector = at::tensor(change.vector).to(device_);
-      if (change.kind == Intervention::Kind::add)
-        rows.add_(vector);
-      else
-        rows.copy_(vector.expand_as(rows));
-    }
-  }
-}
-
-void TransformerModel::tap(const ForwardRequest& request, TapSite site, int layer, const Tensor& value,
-                           std::vector<TapValue>& taps) {
-  for (std::size_t i = 0; i < request.taps.size(); ++i) {
-    if (request.taps[i].site != site || request.taps[i].layer != layer) continue;
-    const Tensor host = value.to(at::kCPU, at::kFloat).contiguous();
-    taps[i] = {request.taps[i],
-               host.sizes().vec(),
-               {host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel()}};
-  }
+// Rotations that depend on the length make what is cached stale when the length crosses a bound: it is run
+// again, so that a cached forward says what an uncached one would.
+Status TransformerModel::followRegime(std::int32_t lastPosition, const StopToken& stop) {
+  const std::int64_t regime = rotaryRegime(config_.rope, lastPosition + 1);
+  if (regime == regime_) return {};
+  regime_ = regime;
+  if (cached_ == 0) return {};
+  ForwardRequest again;
+  again.tokens.assign(slotTokens_.begin(), slotTokens_.begin() + cached_);
+  again.positions.assign(slotPositions_.begin(), slotPositions_.begin() + cached_);
+  cached_ = 0;
+  rotary_.prepare(lastPosition + 1, lastPosition + 1, device_);
+  const auto output = run(again, stop);
+  return output ? Status() : Status(tl::unexpected(output.error()));
 }
 
 Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, const StopToken& stop) {
@@ -765,79 +219,16 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
   try {
     const c10::InferenceMode guard;
     const auto start = std::chrono::steady_clock::now();
-    const auto rows = static_cast<std::int64_t>(request.tokens.size());
-    reserveCache(cached_ + rows);
-    reserveWorkspace(rows);
-    const auto part = [rows](const Tensor& buffer) { return buffer.narrow(0, 0, rows); };
-    Tensor x = part(x_), normed = part(normed_), queryKeyValue = part(queryKeyValue_),
-           attended = part(attended_), projected = part(projected_), gateUp = part(gateUp_),
-           gated = part(gated_);
-    const std::vector<std::int32_t> positions = positionsOf(request);
+    const std::vector<std::int32_t> positions = positionsOf(request, cached_);
+    const std::int32_t last = *std::max_element(positions.begin(), positions.end());
     for (const std::int32_t position : positions)
       if (position < 0 || position >= config_.context)
         return fail(ErrorCode::badInput, "position " + std::to_string(position) + " is outside the context",
                     info_.name);
-    const Visible visible = visibleOf(request);
-    slotPositions_.resize(static_cast<std::size_t>(cached_));
-    slotPositions_.insert(slotPositions_.end(), positions.begin(), positions.end());
-    const Visible near = config_.window > 0 ? withinWindow(visible, rows) : Visible();
-    ForwardOutput output;
-    output.taps.resize(request.taps.size());
-
-    DECOSCOPE_TRY(embed(request.tokens, x));
-    const int last = request.lastLayer > 0 ? request.lastLayer : config_.layers;
-    intervene(request, 0, x);
-    tap(request, TapSite::residual, 0, x, output.taps);
-    for (int i = 0; i < last; ++i) {
-      if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
-      Block& block = blocks_[static_cast<std::size_t>(i)];
-      norm(x, block.attentionNorm, normed);
-      linear(block.queryKeyValue, normed, queryKeyValue);
-      normHeads(queryKeyValue, block);
-      if (config_.rotates(i)) rotate(queryKeyValue, positions);
-      storeKeys(block, queryKeyValue, cached_);
-      const bool watched = std::any_of(request.taps.begin(), request.taps.end(), [&](const Tap& tap) {
-        return tap.site == TapSite::attentionWeights && tap.layer == i;
-      });
-      std::vector<float> weights;
-      attend(block, queryKeyValue, config_.slides(i) ? near : visible, attended,
-             watched ? &weights : nullptr);
-      if (watched)
-        tap(request, TapSite::attentionWeights, i,
-            at::from_blob(weights.data(), {config_.heads, rows, visible.total}, at::kFloat), output.taps);
-      linear(block.output, attended, projected);
-      accumulate(projected, x);
-      norm(x, block.mlpNorm, normed);
-      linear(block.gateUp, normed, gateUp);
-      gate(gateUp, gated);
-      linear(block.down, gated, projected);
-      accumulate(projected, x);
-      intervene(request, i + 1, x);
-      if (i + 1 < config_.layers) tap(request, TapSite::residual, i + 1, x, output.taps);
-    }
-    const bool wantsFinal = std::any_of(request.taps.begin(), request.taps.end(), [&](const Tap& tap) {
-      return tap.site == TapSite::residual && tap.layer == config_.layers;
-    });
-    if (wantsFinal && last == config_.layers) {
-      norm(x, finalNorm_, normed);
-      tap(request, TapSite::residual, config_.layers, normed, output.taps);
-    }
-    if (!request.logitRows.empty()) {
-      const auto wanted = static_cast<std::int64_t>(request.logitRows.size());
-      const std::vector<std::int64_t> indices(request.logitRows.begin(), request.logitRows.end());
-      const Tensor chosen = wanted == rows ? x
-                            : wanted == 1  ? x.narrow(0, indices.front(), 1)
-                                           : x.index_select(0, at::tensor(indices).to(device_));
-      Tensor headInput = normed.narrow(0, 0, wanted);
-      norm(chosen, finalNorm_, headInput);
-      // The buffer is used again once no handle holds it.
-      if (!logits_.defined() || logits_.size(0) < wanted || logits_.use_count() > 1)
-        logits_ = at::empty({std::max<std::int64_t>(wanted, 1), config_.vocabulary}, floats());
-      Tensor result = logits_.narrow(0, 0, wanted);
-      linear(head_, headInput, result);
-      output.logits = std::make_unique<TransformerLogits>(result, device_.is_cpu(), workers_);
-    }
-    if (request.visibility == Visibility::causal) cached_ += rows;
+    rotary_.prepare(last + 1, last + 1, device_);
+    if (config_.localRope) slidingRotary_.prepare(last + 1, last + 1, device_);
+    DECOSCOPE_TRY(followRegime(last, stop));
+    DECOSCOPE_ASSIGN(ForwardOutput output, run(request, stop));
     output.milliseconds =
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return output;
@@ -845,6 +236,391 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
     return fail(ErrorCode::failed, std::string("the forward failed: ") + exception.what(), info_.name,
                 "If memory is short, close other programs or choose a smaller precision.");
   }
+}
+
+// ---- the forward ----
+
+Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request, const StopToken& stop) {
+  const auto rows = static_cast<std::int64_t>(request.tokens.size());
+  const std::int64_t base = request.firstLayer > 0 ? cached_ - rows : cached_;
+  reserveCache(base + rows);
+  reserveWorkspace(rows);
+  arithmetic_->begin();
+  std::vector<std::int32_t> positions = positionsOf(request, base);
+  slotPositions_.resize(static_cast<std::size_t>(base));
+  slotPositions_.insert(slotPositions_.end(), positions.begin(), positions.end());
+  slotTokens_.resize(static_cast<std::size_t>(base));
+  slotTokens_.insert(slotTokens_.end(), request.tokens.begin(), request.tokens.end());
+  Pass pass{request, stop, rows, base, std::move(positions), Visible(request, base), {}, {}};
+  if (config_.window > 0) pass.near = pass.visible.within(config_.window, slotPositions_);
+  pass.taps.resize(request.taps.size());
+  Workspace w = work_.part(rows);
+
+  DECOSCOPE_TRY(embed(pass, w.x));
+  const int last = request.lastLayer > 0 ? request.lastLayer : config_.layers;
+  if (request.firstLayer == 0) {
+    changeResidual(request, 0, w.x);
+    tap(pass, TapSite::residual, 0, w.x);
+  }
+  for (int layer = request.firstLayer; layer < last; ++layer) {
+    if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
+    attention(pass, layer, w);
+    const Block& block = model_.blocks[static_cast<std::size_t>(layer)];
+    if (config_.parallelResidual) {
+      // The MLP reads the stream as the attention found it; what the attention gave is kept aside.
+      const Tensor branch = w.projected.clone();
+      mlp(pass, layer, w);
+      arithmetic_->add(branch, config_.residualScale, w.x);
+    } else {
+      addBranch(block.postAttentionNorm, w.projected, w.x);
+      mlp(pass, layer, w);
+    }
+    addBranch(block.postMlpNorm, w.projected, w.x);
+    changeResidual(request, layer + 1, w.x);
+    if (layer + 1 < config_.layers) tap(pass, TapSite::residual, layer + 1, w.x);
+  }
+  ForwardOutput output;
+  if (last == config_.layers && watches(pass, TapSite::residual, config_.layers)) {
+    arithmetic_->norm(model_.finalNorm, w.x, w.normed);
+    tap(pass, TapSite::residual, config_.layers, w.normed);
+  }
+  if (!request.logitRows.empty()) {
+    const auto wanted = static_cast<std::int64_t>(request.logitRows.size());
+    const std::vector<std::int64_t> indices(request.logitRows.begin(), request.logitRows.end());
+    const Tensor chosen = wanted == rows ? w.x
+                          : wanted == 1  ? w.x.narrow(0, indices.front(), 1)
+                                         : w.x.index_select(0, at::tensor(indices).to(device_));
+    Tensor normed = w.normed.narrow(0, 0, wanted);
+    arithmetic_->norm(model_.finalNorm, chosen, normed);
+    output.logits = makeLogits(logits(normed), workers_);
+  }
+  if (request.visibility != Visibility::full && request.firstLayer == 0) cached_ = base + rows;
+  output.taps = std::move(pass.taps);
+  return output;
+}
+
+Status TransformerModel::embed(const Pass& pass, Tensor& x) const {
+  const ForwardRequest& request = pass.request;
+  if (!request.inputs.empty()) {
+    x.copy_(at::from_blob(const_cast<float*>(request.inputs.data()), {pass.rows, config_.width}, at::kFloat));
+    return {};
+  }
+  if (!arithmetic_->packs()) {
+    const Tensor ids =
+        at::tensor(std::vector<std::int64_t>(request.tokens.begin(), request.tokens.end())).to(device_);
+    x.copy_(at::index_select(model_.embedding, 0, ids));
+  } else {
+    for (std::int64_t i = 0; i < pass.rows; ++i) {
+      const std::span<float> row(x.data_ptr<float>() + i * config_.width,
+                                 static_cast<std::size_t>(config_.width));
+      DECOSCOPE_TRY(dequantise(
+          *embedding_, request.tokens[static_cast<std::size_t>(i)] * static_cast<std::int64_t>(config_.width),
+          row));
+      if (precision_ == Precision::bf16)
+        for (float& value : row) value = kernels::fromBfloat16(kernels::toBfloat16(value));
+    }
+  }
+  if (config_.embeddingScale != 1) x.mul_(config_.embeddingScale);
+  if (config_.learnedPositions) {
+    const std::vector<std::int64_t> at(pass.positions.begin(), pass.positions.end());
+    x.add_(model_.positions.index_select(0, at::tensor(at).to(device_)));
+  }
+  return {};
+}
+
+// Leaves what the attention adds in `projected`, and its normed input in `normed`.
+void TransformerModel::attention(Pass& pass, int layer, Workspace& w) {
+  Block& block = model_.blocks[static_cast<std::size_t>(layer)];
+  if (block.attentionNorm.present)
+    arithmetic_->norm(block.attentionNorm, w.x, w.normed);
+  else
+    w.normed.copy_(w.x);
+  tap(pass, TapSite::attentionInput, layer, w.normed);
+  arithmetic_->linear(block.queryKeyValue, w.normed, w.queryKeyValue);
+  const std::int64_t size = config_.headSize;
+  if (config_.headNorm == HeadNorm::whole) {
+    arithmetic_->normParts(block.queryNorm, w.queryKeyValue, 0, 1, queryWidth(), false);
+    arithmetic_->normParts(block.keyNorm, w.queryKeyValue, queryWidth(), 1, keyWidth(), false);
+  } else if (config_.headNorm != HeadNorm::none) {
+    const bool own = config_.headNorm == HeadNorm::perHeadOwn;
+    arithmetic_->normParts(block.queryNorm, w.queryKeyValue, 0, config_.heads, size, own);
+    arithmetic_->normParts(block.keyNorm, w.queryKeyValue, queryWidth(), config_.keyValueHeads, size, own);
+  }
+  if (config_.clip > 0) w.queryKeyValue.clamp_(-config_.clip, config_.clip);
+  if (config_.rotates(layer))
+    arithmetic_->rotate(w.queryKeyValue, config_.heads + config_.keyValueHeads, size,
+                        config_.localRope && config_.slides(layer) ? slidingRotary_ : rotary_,
+                        pass.positions);
+  arithmetic_->store(config_, block, w.queryKeyValue, pass.base);
+  const bool watched = watches(pass, TapSite::attentionWeights, layer);
+  std::vector<float> weights;
+  arithmetic_->attend(config_, block, w.queryKeyValue, config_.slides(layer) ? *pass.near : pass.visible,
+                      w.attended, watched ? &weights : nullptr);
+  if (watched)
+    tap(pass, TapSite::attentionWeights, layer,
+        at::from_blob(weights.data(), {config_.heads, pass.rows, pass.visible.total()}, at::kFloat));
+  arithmetic_->linear(block.attentionOutput, w.attended, w.projected);
+  tap(pass, TapSite::attentionOutput, layer, w.projected);
+}
+
+// Leaves what the MLP adds in `projected`.
+void TransformerModel::mlp(Pass& pass, int layer, Workspace& w) {
+  Block& block = model_.blocks[static_cast<std::size_t>(layer)];
+  if (block.mlpNorm.present)
+    arithmetic_->norm(block.mlpNorm, w.x, w.normed);
+  else if (!config_.sharedInputNorm)
+    w.normed.copy_(w.x);
+  tap(pass, TapSite::mlpInput, layer, w.normed);
+  if (block.experts) {
+    mixture(*block.experts, w);
+  } else {
+    arithmetic_->linear(block.mlpIn, w.normed, w.mlpIn);
+    tap(pass, TapSite::preActivation, layer, w.mlpIn.narrow(1, 0, config_.inner));
+    arithmetic_->activate(config_.activation, config_.gated, w.mlpIn, w.neurons);
+    changeNeurons(pass.request, layer, w.neurons);
+    tap(pass, TapSite::neuron, layer, w.neurons);
+    arithmetic_->linear(block.mlpOut, w.neurons, w.projected);
+  }
+  tap(pass, TapSite::mlpOutput, layer, w.projected);
+}
+
+// Every row goes through its best experts; the rows of one expert run together, and each row adds its experts
+// in the order of their numbers, so that its result does not depend on its neighbours.
+void TransformerModel::mixture(const Experts& experts, Workspace& w) {
+  const MixtureConfig& config = config_.mixture;
+  const std::int64_t rows = w.normed.size(0), d = config_.width, count = config.experts;
+  Tensor scores = buffer(rows, count);
+  arithmetic_->linear(experts.router, w.normed, scores);
+  const Tensor host = scores.to(at::kCPU);
+  struct Share {
+    std::int64_t row;
+    float weight;
+  };
+  std::vector<std::vector<Share>> shares(static_cast<std::size_t>(count));
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const float* values = host.const_data_ptr<float>() + row * count;
+    std::vector<std::int64_t> order(static_cast<std::size_t>(count));
+    std::iota(order.begin(), order.end(), 0);
+    std::partial_sort(order.begin(), order.begin() + config.perToken, order.end(),
+                      [&](std::int64_t a, std::int64_t b) {
+                        return values[a] != values[b] ? values[a] > values[b] : a < b;
+                      });
+    const float largest = values[order.front()];
+    double all = 0, chosen = 0;
+    for (std::int64_t e = 0; e < count; ++e) all += std::exp(static_cast<double>(values[e]) - largest);
+    for (int i = 0; i < config.perToken; ++i)
+      chosen += std::exp(static_cast<double>(values[order[static_cast<std::size_t>(i)]]) - largest);
+    const double sum = config.normalise || config.softmaxOfChosen ? chosen : all;
+    for (int i = 0; i < config.perToken; ++i) {
+      const std::int64_t e = order[static_cast<std::size_t>(i)];
+      shares[static_cast<std::size_t>(e)].push_back(
+          {row, static_cast<float>(std::exp(static_cast<double>(values[e]) - largest) / sum)});
+    }
+  }
+  w.projected.zero_();
+  Tensor gathered = buffer(rows, d), neurons = buffer(rows, experts.inner),
+         in = buffer(rows, 2 * experts.inner), result = buffer(rows, d);
+  for (std::int64_t e = 0; e < count; ++e) {
+    const auto& mine = shares[static_cast<std::size_t>(e)];
+    if (mine.empty()) continue;
+    const auto size = static_cast<std::int64_t>(mine.size());
+    std::vector<std::int64_t> indices;
+    for (const Share& share : mine) indices.push_back(share.row);
+    const Tensor at = at::tensor(indices).to(device_);
+    Tensor x = gathered.narrow(0, 0, size), y = result.narrow(0, 0, size);
+    x.copy_(w.normed.index_select(0, at));
+    Tensor inPart = in.narrow(0, 0, size), neuronPart = neurons.narrow(0, 0, size);
+    expert(experts.in[static_cast<std::size_t>(e)], experts.out[static_cast<std::size_t>(e)], x, inPart,
+           neuronPart, y);
+    for (std::int64_t i = 0; i < size; ++i) {
+      Tensor row = w.projected.narrow(0, mine[static_cast<std::size_t>(i)].row, 1);
+      arithmetic_->add(y.narrow(0, i, 1), mine[static_cast<std::size_t>(i)].weight, row);
+    }
+  }
+  if (experts.sharedInner > 0) {
+    Tensor sharedIn = buffer(rows, 2 * experts.sharedInner),
+           sharedNeurons = buffer(rows, experts.sharedInner);
+    expert(experts.sharedIn, experts.sharedOut, w.normed, sharedIn, sharedNeurons, result);
+    if (experts.sharedSwitch.outputs > 0) {
+      Tensor open = buffer(rows, 1);
+      arithmetic_->linear(experts.sharedSwitch, w.normed, open);
+      result.mul_(at::sigmoid(open));
+    }
+    arithmetic_->add(result, 1, w.projected);
+  }
+}
+
+void TransformerModel::expert(const Linear& in, const Linear& out, const Tensor& x, Tensor& inner,
+                              Tensor& neurons, Tensor& result) {
+  arithmetic_->linear(in, x, inner);
+  arithmetic_->activate(config_.activation, true, inner, neurons);
+  arithmetic_->linear(out, neurons, result);
+}
+
+void TransformerModel::addBranch(const Norm& norm, Tensor& branch, Tensor& x) {
+  if (norm.present) arithmetic_->norm(norm, branch, branch);
+  arithmetic_->add(branch, config_.residualScale, x);
+}
+
+Tensor TransformerModel::logits(const Tensor& normed) {
+  const std::int64_t wanted = normed.size(0);
+  // The buffer is used again once no handle holds it.
+  if (!logits_.defined() || logits_.size(0) < wanted || logits_.use_count() > 1)
+    logits_ = buffer(std::max<std::int64_t>(wanted, 1), config_.vocabulary);
+  Tensor result = logits_.narrow(0, 0, wanted);
+  arithmetic_->linear(model_.head, normed, result);
+  if (config_.logitScale != 1) result.mul_(config_.logitScale);
+  if (config_.logitCap > 0) result.div_(config_.logitCap).tanh_().mul_(config_.logitCap);
+  return result;
+}
+
+// ---- watching and changing ----
+
+bool TransformerModel::watches(const Pass& pass, TapSite site, int layer) {
+  return std::any_of(pass.request.taps.begin(), pass.request.taps.end(),
+                     [&](const Tap& tap) { return tap.site == site && tap.layer == layer; });
+}
+
+void TransformerModel::tap(Pass& pass, TapSite site, int layer, const Tensor& value) {
+  for (std::size_t i = 0; i < pass.taps.size(); ++i) {
+    const Tap& tap = pass.request.taps[i];
+    if (tap.site != site || tap.layer != layer) continue;
+    const Tensor host = value.to(at::kCPU, at::kFloat).contiguous();
+    pass.taps[i] = {
+        tap, host.sizes().vec(), {host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel()}};
+  }
+}
+
+void TransformerModel::changeResidual(const ForwardRequest& request, int layer, Tensor& x) const {
+  for (const Intervention& change : request.interventions) {
+    if (change.site != Intervention::Site::residual || change.layer != layer) continue;
+    Tensor rows = change.row < 0 ? x : x.narrow(0, change.row, 1);
+    if (change.kind == Intervention::Kind::scale) {
+      rows.mul_(change.vector.front());
+      continue;
+    }
+    const Tensor vector = at::tensor(change.vector).to(device_);
+    if (change.kind == Intervention::Kind::add) {
+      rows.add_(vector);
+    } else if (change.kind == Intervention::Kind::replace) {
+      rows.copy_(vector.expand_as(rows));
+    } else {
+      const Tensor direction = vector / vector.norm();
+      const Tensor present = at::matmul(rows, direction).unsqueeze(1);
+      rows.add_((change.value - present) * direction);
+    }
+  }
+}
+
+void TransformerModel::changeNeurons(const ForwardRequest& request, int layer, Tensor& neurons) const {
+  for (const Intervention& change : request.interventions) {
+    if (change.site != Intervention::Site::neuron || change.layer != layer) continue;
+    Tensor values = neurons.select(1, change.neuron);
+    if (change.row >= 0) values = values.narrow(0, change.row, 1);
+    if (change.kind == Intervention::Kind::add)
+      values.add_(change.value);
+    else if (change.kind == Intervention::Kind::scale)
+      values.mul_(change.value);
+    else
+      values.fill_(change.value);
+  }
+}
+
+Result<std::unique_ptr<Logits>> TransformerModel::readout(std::span<const float> vectors, bool norm) {
+  const std::int64_t width = config_.width, count = static_cast<std::int64_t>(vectors.size()) / width;
+  if (count == 0 || count * width != static_cast<std::int64_t>(vectors.size()))
+    return fail(ErrorCode::usage, "a readout needs whole vectors of the model's width");
+  try {
+    const c10::InferenceMode guard;
+    arithmetic_->begin();
+    Tensor x = at::from_blob(const_cast<float*>(vectors.data()), {count, width}, at::kFloat)
+                   .to(device_)
+                   .contiguous();
+    Tensor normed = buffer(count, width);
+    if (norm)
+      arithmetic_->norm(model_.finalNorm, x, normed);
+    else
+      normed.copy_(x);
+    return makeLogits(logits(normed), workers_);
+  } catch (const std::exception& exception) {
+    return fail(ErrorCode::failed, std::string("the readout failed: ") + exception.what(), info_.name);
+  }
+}
+
+Result<std::vector<float>> TransformerModel::weights(MatrixRole role, int layer, bool columns,
+                                                     std::int64_t first, std::int64_t count) const {
+  const bool perLayer = role == MatrixRole::gate || role == MatrixRole::up || role == MatrixRole::down;
+  if (perLayer && (layer < 0 || layer >= config_.layers))
+    return fail(ErrorCode::usage, "there is no layer " + std::to_string(layer));
+  if (perLayer && (config_.sparse(layer) || (role == MatrixRole::gate && !config_.gated)))
+    return fail(ErrorCode::unsupported, "layer " + std::to_string(layer) + " has no such matrix", info_.name);
+  const Block* block = perLayer ? &model_.blocks[static_cast<std::size_t>(layer)] : nullptr;
+  const Linear& matrix = role == MatrixRole::down ? block->mlpOut : perLayer ? block->mlpIn : model_.head;
+  const bool fromFile = role == MatrixRole::embedding && arithmetic_->packs();
+  // Gate and up stand in one matrix.
+  const std::int64_t before = role == MatrixRole::up && config_.gated ? config_.inner : 0;
+  const std::int64_t outputs =
+      role == MatrixRole::gate || role == MatrixRole::up ? config_.inner : matrix.outputs;
+  if (first < 0 || count < 0 || first > (columns ? matrix.inputs : outputs) - count)
+    return fail(ErrorCode::usage, "the matrix has fewer rows or columns than that");
+  try {
+    const std::int64_t height = columns ? outputs : count, width = columns ? count : matrix.inputs;
+    std::vector<float> values(static_cast<std::size_t>(height * width));
+    std::vector<float> row(static_cast<std::size_t>(matrix.inputs));
+    for (std::int64_t i = 0; i < height; ++i) {
+      const std::int64_t output = before + (columns ? i : first + i);
+      if (fromFile)
+        DECOSCOPE_TRY(dequantise(*embedding_, output * matrix.inputs, row));
+      else if (arithmetic_->packs())
+        matrix.packed.getRow(static_cast<std::size_t>(output), row.data());
+      else {
+        const Tensor& table = role == MatrixRole::embedding ? model_.embedding : matrix.weight;
+        const Tensor host = table[output].to(at::kCPU, at::kFloat).contiguous();
+        std::copy(host.const_data_ptr<float>(), host.const_data_ptr<float>() + matrix.inputs, row.begin());
+      }
+      const std::int64_t from = columns ? first : 0;
+      std::copy(row.begin() + from, row.begin() + from + width, values.begin() + i * width);
+    }
+    return values;
+  } catch (const std::exception& exception) {
+    return fail(ErrorCode::failed, std::string("the weights could not be read: ") + exception.what(),
+                info_.name);
+  }
+}
+
+// ---- memory ----
+
+TransformerModel::Workspace TransformerModel::Workspace::part(std::int64_t count) const {
+  const auto cut = [count](const Tensor& tensor) { return tensor.narrow(0, 0, count); };
+  return {count,         cut(x),         cut(normed), cut(queryKeyValue),
+          cut(attended), cut(projected), cut(mlpIn),  cut(neurons)};
+}
+
+void TransformerModel::reserveWorkspace(std::int64_t rows) {
+  if (work_.rows >= rows) return;
+  Workspace fresh;
+  fresh.rows = std::max<std::int64_t>(rows, 16);
+  fresh.x = buffer(fresh.rows, config_.width);
+  fresh.normed = buffer(fresh.rows, config_.width);
+  fresh.queryKeyValue = buffer(fresh.rows, queryWidth() + 2 * keyWidth());
+  fresh.attended = buffer(fresh.rows, queryWidth());
+  fresh.projected = buffer(fresh.rows, config_.width);
+  fresh.mlpIn = buffer(fresh.rows, (config_.gated ? 2 : 1) * static_cast<std::int64_t>(config_.inner));
+  fresh.neurons = buffer(fresh.rows, config_.inner);
+  work_ = std::move(fresh);
+}
+
+void TransformerModel::reserveCache(std::int64_t slots) {
+  if (slots <= capacity_) return;
+  const auto capacity = std::min<std::int64_t>(
+      config_.context, std::max<std::int64_t>(slots, std::max<std::int64_t>(kFirstCapacity, capacity_ * 2)));
+  for (Block& block : model_.blocks)
+    for (Tensor* cache : {&block.keys, &block.values}) {
+      Tensor grown = buffer(capacity, keyWidth());
+      if (cached_ > 0) grown.narrow(0, 0, cached_).copy_(cache->narrow(0, 0, cached_));
+      *cache = grown;
+    }
+  capacity_ = capacity;  // last: should memory run out half way, the next call starts again
 }
 
 Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots) {
@@ -859,7 +635,7 @@ Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots)
   }
   if (moves) {
     const std::vector<std::int64_t> indices(slots.begin(), slots.end());
-    for (Block& block : blocks_)
+    for (Block& block : model_.blocks)
       for (Tensor* cache : {&block.keys, &block.values}) {
         if (device_.is_cpu()) {
           float* data = cache->data_ptr<float>();
@@ -873,17 +649,22 @@ Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots)
         }
       }
   }
-  for (std::size_t i = 0; i < slots.size(); ++i)
-    slotPositions_[static_cast<std::size_t>(prefix) + i] = slotPositions_[static_cast<std::size_t>(slots[i])];
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    const auto from = static_cast<std::size_t>(slots[i]), to = static_cast<std::size_t>(prefix) + i;
+    slotPositions_[to] = slotPositions_[from];
+    slotTokens_[to] = slotTokens_[from];
+  }
   cached_ = prefix + static_cast<std::int64_t>(slots.size());
   return {};
 }
 
+// ---- opening ----
+
 Result<at::Device> deviceOf(const std::string& name) {
-  if (name == "cpu" || name == "cpu-reference" || (name == "auto" && !torch::cuda::is_available()))
+  if (name == "cpu" || name == "cpu-reference" || (name == "auto" && !at::hasCUDA()))
     return at::Device(at::kCPU);
   if (name == "auto" || name == "cuda" || name.starts_with("cuda:")) {
-    if (!torch::cuda::is_available())
+    if (!at::hasCUDA())
       return fail(ErrorCode::unsupported, "there is no CUDA device", "--device " + name, "Use --device cpu.");
     try {
       return at::Device(name == "auto" ? "cuda" : name);
@@ -894,40 +675,71 @@ Result<at::Device> deviceOf(const std::string& name) {
               "Use auto, cpu, cuda or cuda:N.");
 }
 
-Result<at::ScalarType> typeOf(const std::string& name, std::int64_t parameters) {
+Result<Precision> precisionOf(const std::string& name, std::int64_t parameters, bool kernels) {
   // Small models cost little in full precision and then agree with the reference to the last token.
-  if (name == "auto") return parameters < 500'000'000 ? at::kFloat : at::kBFloat16;
-  if (name == "f32") return at::kFloat;
-  if (name == "bf16") return at::kBFloat16;
-  if (name == "f16" || name == "q8" || name == "q4")
-    return fail(ErrorCode::unsupported, "the precision " + name + " is not supported yet", "--dtype",
-                "Use f32 or bf16.");
-  return fail(ErrorCode::usage, "unknown precision '" + name + "'", "--dtype", "Use auto, f32 or bf16.");
+  if (name == "auto") return parameters < 500'000'000 ? Precision::f32 : Precision::bf16;
+  for (const Precision precision :
+       {Precision::f32, Precision::bf16, Precision::f16, Precision::q8, Precision::q4}) {
+    if (name != precisionName(precision)) continue;
+    if (!kernels && (precision == Precision::q8 || precision == Precision::q4))
+      return fail(ErrorCode::unsupported, "quantised weights run on the CPU only", "--dtype " + name,
+                  "Use f32, bf16 or f16 on this device.");
+    return precision;
+  }
+  return fail(ErrorCode::usage, "unknown precision '" + name + "'", "--dtype",
+              "Use auto, f32, bf16, f16, q8 or q4.");
 }
 
 std::string roleOf(const std::string& name, const TensorNames& names) {
-  const std::pair<const std::string*, const char*> roles[] = {{&names.embedding, "token embedding"},
-                                                              {&names.finalNorm, "final norm"},
-                                                              {&names.head, "LM head"},
-                                                              {&names.attentionNorm, "attention norm"},
-                                                              {&names.query, "attention query"},
-                                                              {&names.key, "attention key"},
-                                                              {&names.value, "attention value"},
-                                                              {&names.output, "attention output"},
-                                                              {&names.queryNorm, "query head norm"},
-                                                              {&names.keyNorm, "key head norm"},
-                                                              {&names.mlpNorm, "MLP norm"},
-                                                              {&names.gate, "MLP gate"},
-                                                              {&names.up, "MLP up"},
-                                                              {&names.down, "MLP down"}};
-  for (const auto& [pattern, role] : roles) {
-    if (pattern->empty()) continue;
-    const auto hole = pattern->find("{}");
-    if (hole == std::string::npos
-            ? name == *pattern
-            : name.starts_with(pattern->substr(0, hole)) && name.ends_with(pattern->substr(hole + 2)))
-      return role;
-  }
+  const std::pair<const std::string*, const char*> roles[] = {
+      {&names.embedding, "token embedding"},
+      {&names.positions, "position embedding"},
+      {&names.finalNorm, "final norm"},
+      {&names.head, "LM head"},
+      {&names.attentionNorm, "attention norm"},
+      {&names.postAttentionNorm, "norm of the attention's output"},
+      {&names.query, "attention query"},
+      {&names.key, "attention key"},
+      {&names.value, "attention value"},
+      {&names.queryKeyValue, "attention query, key and value"},
+      {&names.output, "attention output"},
+      {&names.queryNorm, "query norm"},
+      {&names.keyNorm, "key norm"},
+      {&names.sinks, "attention sinks"},
+      {&names.mlpNorm, "MLP norm"},
+      {&names.postMlpNorm, "norm of the MLP's output"},
+      {&names.gate, "MLP gate"},
+      {&names.up, "MLP up"},
+      {&names.gateUp, "MLP gate and up"},
+      {&names.down, "MLP down"},
+      {&names.router, "router of experts"},
+      {&names.expertGate, "expert gate"},
+      {&names.expertUp, "expert up"},
+      {&names.expertGateUp, "expert gate and up"},
+      {&names.expertDown, "expert down"},
+      {&names.sharedGate, "shared expert gate"},
+      {&names.sharedUp, "shared expert up"},
+      {&names.sharedDown, "shared expert down"},
+      {&names.sharedSwitch, "switch of the shared expert"}};
+  // Holes stand for whole numbers; a bias is named after its weight.
+  const auto matches = [](std::string_view text, std::string_view pattern) {
+    while (!pattern.empty()) {
+      if (pattern.front() != '{') {
+        if (text.empty() || text.front() != pattern.front()) return false;
+        text.remove_prefix(1), pattern.remove_prefix(1);
+        continue;
+      }
+      pattern.remove_prefix(pattern.find('}') + 1);
+      if (text.empty() || !std::isdigit(static_cast<unsigned char>(text.front()))) return false;
+      while (!text.empty() && std::isdigit(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
+    }
+    return text.empty();
+  };
+  std::string asWeight = name;
+  const bool bias = asWeight.ends_with(".bias");
+  if (bias) asWeight.replace(asWeight.size() - 4, 4, "weight");
+  for (const auto& [pattern, role] : roles)
+    if (!pattern->empty() && matches(asWeight, *pattern)) return bias ? std::string(role) + ", bias" : role;
   return "";
 }
 
@@ -946,6 +758,7 @@ Result<ModelInfo> describeTransformer(const WeightFile& weights, const std::stri
   info.licence = weights.text("general.license");
   info.layers = config.layers;
   info.width = config.width;
+  info.inner = config.inner;
   info.heads = config.heads;
   info.keyValueHeads = config.keyValueHeads;
   info.contextLength = config.context;
@@ -972,21 +785,27 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     const c10::InferenceMode guard;
     DECOSCOPE_ASSIGN(Architecture architecture, architectureOf(*weights, path));
     DECOSCOPE_ASSIGN(ModelInfo info, describeTransformer(*weights, path));
-    DECOSCOPE_ASSIGN(const at::Device device, deviceOf(options.device));
-    DECOSCOPE_ASSIGN(const at::ScalarType type, typeOf(options.dtype, info.parameters));
+    LoadPlan plan;
+    DECOSCOPE_ASSIGN(plan.device, deviceOf(options.device));
+    plan.packs = plan.device.is_cpu() && options.device != "cpu-reference";
+    DECOSCOPE_ASSIGN(plan.precision, precisionOf(options.dtype, info.parameters, plan.packs));
+    DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device));
     if (options.threads > 0) at::set_num_threads(options.threads);
-    info.device = device.str();
-    info.dtype = type == at::kFloat ? "f32" : "bf16";
+    info.device = plan.device.str();
+    info.dtype = precisionName(plan.precision);
     DECOSCOPE_ASSIGN(info.fingerprint, fileDigest(path));
-    auto model = std::make_unique<TransformerModel>(std::move(architecture), std::move(info), device,
-                                                    device.is_cpu() && options.device != "cpu-reference",
-                                                    type, options.threads);
-    DECOSCOPE_TRY(model->load(*weights, options, stop));
-    model->file_ = std::move(weights);
-    return std::unique_ptr<Model>(std::move(model));
+    auto workers = std::make_shared<kernels::Workers>(options.threads);
+    DECOSCOPE_ASSIGN(Transformer transformer,
+                     loadLayers(*weights, architecture, plan, *workers, options.progress, stop));
+    info.bytes = transformer.bytes();
+    const WeightTensor* embedding = findTensor(*weights, architecture.names.embedding);
+    auto arithmetic = plan.packs ? makeKernelArithmetic(workers) : makeTensorArithmetic();
+    return std::unique_ptr<Model>(std::make_unique<TransformerModel>(
+        std::move(transformer), std::move(info), std::move(weights), embedding, plan.device, plan.precision,
+        std::move(arithmetic), std::move(workers)));
   } catch (const std::exception& exception) {
     return fail(ErrorCode::failed, std::string("the model could not be loaded: ") + exception.what(), path,
-                "If memory is short, try --dtype bf16.");
+                "If memory is short, try --dtype bf16, q8 or q4.");
   }
 }
 

@@ -102,7 +102,7 @@ template <int kTokens, int kGroups>
 void Tile(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t row,
           std::size_t group, float* out, std::size_t outStride) {
   FloatVector sum[kTokens][kGroups * kVectors];
-  if (m.halfPrecision) {
+  if (m.format == WeightFormat::bf16) {
     const std::size_t pairs = (m.inputs + 1) / 2;
     TileHalf<kTokens, kGroups>(xHalf + row * pairs * 2, pairs, m.half.data() + group * pairs * kGroup * 2,
                                sum);
@@ -148,12 +148,13 @@ void RmsNorm(const float* x, const float* weight, float epsilon, std::size_t wid
   for (; i < width; ++i) out[i] = x[i] * factor * weight[i];
 }
 
-void Add(const float* values, std::size_t size, float* out) {
+void Add(const float* values, float factor, std::size_t size, float* out) {
   const FloatTag d;
+  const auto scale = hn::Set(d, factor);
   std::size_t i = 0;
   for (; i + kLanes <= size; i += kLanes)
-    hn::StoreU(hn::Add(hn::LoadU(d, out + i), hn::LoadU(d, values + i)), d, out + i);
-  for (; i < size; ++i) out[i] += values[i];
+    hn::StoreU(hn::MulAdd(hn::LoadU(d, values + i), scale, hn::LoadU(d, out + i)), d, out + i);
+  for (; i < size; ++i) out[i] = std::fma(values[i], factor, out[i]);
 }
 
 void Rotate(float* HWY_RESTRICT values, const float* HWY_RESTRICT cosine, const float* HWY_RESTRICT sine,
@@ -183,22 +184,77 @@ void RoundToBfloat16(const float* HWY_RESTRICT x, std::size_t size, std::uint16_
   }
 }
 
-void SiluProduct(const float* gate, const float* up, std::size_t width, float* out) {
+// x / (1 + exp(−factor · x)) with the exponent inside the range of Exp.
+HWY_INLINE FloatVector Sigmoid(FloatVector x) {
   const FloatTag d;
   const auto one = hn::Set(d, 1.0f);
-  const auto apply = [&](FloatVector g, FloatVector u) {
-    return hn::Mul(hn::Div(g, hn::Add(one, hn::Exp(d, hn::Neg(g)))), u);
+  return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(x), hn::Set(d, 88.0f)))));
+}
+
+HWY_INLINE FloatVector ActivateVector(Activation kind, FloatVector x) {
+  const FloatTag d;
+  switch (kind) {
+    case Activation::silu:
+      return hn::Mul(x, Sigmoid(x));
+    case Activation::geluTanh: {
+      // 0.5 (1 + tanh u) is the sigmoid of 2u.
+      const auto cubic = hn::Mul(hn::Mul(x, x), x);
+      const auto u = hn::MulAdd(cubic, hn::Set(d, 0.044715f), x);
+      return hn::Mul(x, Sigmoid(hn::Mul(u, hn::Set(d, 1.5957691216057308f))));
+    }
+    case Activation::relu:
+      return hn::Max(x, hn::Zero(d));
+    default: {
+      float lanes[kLanes];
+      hn::StoreU(x, d, lanes);
+      for (float& value : lanes) value = 0.5f * value * (1 + std::erf(value * 0.70710678118654752f));
+      return hn::LoadU(d, lanes);
+    }
+  }
+}
+
+HWY_INLINE FloatVector ClampedSwish(FloatVector gate, FloatVector up) {
+  const FloatTag d;
+  const auto limit = hn::Set(d, 7.0f);
+  const auto g = hn::Min(gate, limit), u = hn::Max(hn::Min(up, limit), hn::Neg(limit));
+  const auto glu = hn::Mul(g, Sigmoid(hn::Mul(g, hn::Set(d, 1.702f))));
+  return hn::MulAdd(u, glu, glu);
+}
+
+void Activate(Activation kind, const float* gate, const float* up, std::size_t width, float* out) {
+  const FloatTag d;
+  const auto apply = [&](const float* g, const float* u, float* result) HWY_ATTR {
+    const auto value = hn::LoadU(d, g);
+    if (!u)
+      hn::StoreU(ActivateVector(kind, value), d, result);
+    else if (kind == Activation::clampedSwish)
+      hn::StoreU(ClampedSwish(value, hn::LoadU(d, u)), d, result);
+    else
+      hn::StoreU(hn::Mul(ActivateVector(kind, value), hn::LoadU(d, u)), d, result);
   };
   std::size_t i = 0;
-  for (; i + kLanes <= width; i += kLanes)
-    hn::StoreU(apply(hn::LoadU(d, gate + i), hn::LoadU(d, up + i)), d, out + i);
+  for (; i + kLanes <= width; i += kLanes) apply(gate + i, up ? up + i : nullptr, out + i);
   if (i < width) {
     float g[kLanes] = {}, u[kLanes] = {}, r[kLanes];
     std::copy(gate + i, gate + width, g);
-    std::copy(up + i, up + width, u);
-    hn::StoreU(apply(hn::LoadU(d, g), hn::LoadU(d, u)), d, r);
+    if (up) std::copy(up + i, up + width, u);
+    apply(g, up ? u : nullptr, r);
     std::copy(r, r + (width - i), out + i);
   }
+}
+
+void LayerNorm(const float* x, const float* weight, const float* bias, float epsilon, std::size_t width,
+               float* out) {
+  // Plain loops: the sums run in one order, in double where cancellation would hurt.
+  double sum = 0;
+  for (std::size_t i = 0; i < width; ++i) sum += x[i];
+  const double mean = sum / static_cast<double>(width);
+  double squares = 0;
+  for (std::size_t i = 0; i < width; ++i) squares += (x[i] - mean) * (x[i] - mean);
+  const auto factor = static_cast<float>(1 / std::sqrt(squares / static_cast<double>(width) + epsilon));
+  const auto centre = static_cast<float>(mean);
+  for (std::size_t i = 0; i < width; ++i)
+    out[i] = (x[i] - centre) * factor * (weight ? weight[i] : 1.0f) + (bias ? bias[i] : 0.0f);
 }
 
 float DotProduct(const float* a, const float* b, std::size_t size) {
@@ -212,16 +268,18 @@ float DotProduct(const float* a, const float* b, std::size_t size) {
 }
 
 void Attend(const float* query, const float* keys, const float* values, std::size_t stride,
-            std::size_t headSize, const std::int32_t* slots, std::size_t count, float scale, float* out,
-            float* scores, float* weights) {
+            std::size_t headSize, const std::int32_t* slots, std::size_t count, const Softmax& softmax,
+            float* out, float* scores, float* weights) {
   const FloatTag d;
   const auto slot = [&](std::size_t i) {
     return static_cast<std::size_t>(slots ? slots[i] : static_cast<std::int32_t>(i));
   };
-  float largest = -INFINITY;
+  float largest = softmax.sink ? *softmax.sink : -INFINITY;
   for (std::size_t i = 0; i < count; ++i) {
-    scores[i] = DotProduct(query, keys + slot(i) * stride, headSize) * scale;
-    largest = std::max(largest, scores[i]);
+    float score = DotProduct(query, keys + slot(i) * stride, headSize) * softmax.scale;
+    if (softmax.cap > 0) score = softmax.cap * std::tanh(score / softmax.cap);
+    scores[i] = score;
+    largest = std::max(largest, score);
   }
   const auto shift = hn::Set(d, largest);
   std::size_t i = 0;
@@ -233,7 +291,7 @@ void Attend(const float* query, const float* keys, const float* values, std::siz
     hn::StoreU(hn::Exp(d, hn::Sub(hn::LoadU(d, lanes), shift)), d, lanes);
     std::copy(lanes, lanes + (count - i), scores + i);
   }
-  float total = 0;
+  float total = softmax.sink ? std::exp(*softmax.sink - largest) : 0;
   for (std::size_t j = 0; j < count; ++j) total += scores[j];
   const float factor = 1.0f / total;
   for (std::size_t j = 0; j < count; ++j) scores[j] *= factor;
@@ -353,50 +411,14 @@ namespace decoscope::kernels {
 
 HWY_EXPORT(Multiply);
 HWY_EXPORT(RmsNorm);
-HWY_EXPORT(SiluProduct);
+HWY_EXPORT(Activate);
+HWY_EXPORT(LayerNorm);
 HWY_EXPORT(Add);
 HWY_EXPORT(Rotate);
 HWY_EXPORT(RoundToBfloat16);
 HWY_EXPORT(Attend);
 HWY_EXPORT(Summarise);
 HWY_EXPORT(Largest);
-
-std::uint16_t toBfloat16(float value) {
-  std::uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  if ((bits & 0x7FFFFFFF) > 0x7F800000) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
-  return static_cast<std::uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
-
-float fromBfloat16(std::uint16_t value) {
-  const std::uint32_t bits = static_cast<std::uint32_t>(value) << 16;
-  float result;
-  std::memcpy(&result, &bits, sizeof result);
-  return result;
-}
-
-void PackedMatrix::resize(std::size_t newOutputs, std::size_t newInputs, bool half16) {
-  outputs = newOutputs;
-  inputs = newInputs;
-  halfPrecision = half16;
-  if (half16)
-    half.assign(groups() * ((inputs + 1) / 2) * 2 * kGroup, 0);
-  else
-    full.assign(groups() * inputs * kGroup, 0.0f);
-}
-
-void PackedMatrix::setRow(std::size_t output, const float* values) {
-  const std::size_t group = output / kGroup, lane = output % kGroup;
-  if (halfPrecision) {
-    const std::size_t pairs = (inputs + 1) / 2;
-    std::uint16_t* base = half.data() + group * pairs * 2 * kGroup;
-    for (std::size_t k = 0; k < inputs; ++k)
-      base[(k / 2 * kGroup + lane) * 2 + k % 2] = toBfloat16(values[k]);
-  } else {
-    float* base = full.data() + group * inputs * kGroup;
-    for (std::size_t k = 0; k < inputs; ++k) base[k * kGroup + lane] = values[k];
-  }
-}
 
 void roundToBfloat16(const float* x, std::size_t rows, std::size_t inputs, std::uint16_t* out) {
   const std::size_t padded = (inputs + 1) / 2 * 2;
@@ -411,31 +433,41 @@ bool hasBfloatDot();
 void multiplyBfloatDot(const PackedMatrix& weights, const std::uint16_t* x, std::size_t rows, float* out,
                        std::size_t outStride, std::size_t firstGroup, std::size_t endGroup);
 
-void multiply(const PackedMatrix& weights, const float* x, const std::uint16_t* xHalf, std::size_t rows,
+// Half precision, 8 and 4 bits: Quantised.cpp.
+void multiplyBlocks(const PackedMatrix& weights, const float* x, const float* sums, std::size_t rows,
+                    float* out, std::size_t outStride, std::size_t first, std::size_t end);
+
+void multiply(const PackedMatrix& weights, const float* x, const Prepared& prepared, std::size_t rows,
               float* out, std::size_t outStride, std::size_t firstGroup, std::size_t endGroup) {
   static const bool native = hasBfloatDot();
-  if (weights.halfPrecision && native)
-    multiplyBfloatDot(weights, xHalf, rows, out, outStride, firstGroup, endGroup);
+  if (weights.format == WeightFormat::bf16 && native)
+    multiplyBfloatDot(weights, prepared.rounded, rows, out, outStride, firstGroup, endGroup);
+  else if (weights.format == WeightFormat::f32 || weights.format == WeightFormat::bf16)
+    HWY_DYNAMIC_DISPATCH(Multiply)(weights, x, prepared.rounded, rows, out, outStride, firstGroup, endGroup);
   else
-    HWY_DYNAMIC_DISPATCH(Multiply)(weights, x, xHalf, rows, out, outStride, firstGroup, endGroup);
+    multiplyBlocks(weights, x, prepared.sums, rows, out, outStride, firstGroup, endGroup);
 }
 void rmsNorm(const float* x, const float* weight, float epsilon, std::size_t width, float* out) {
   HWY_DYNAMIC_DISPATCH(RmsNorm)(x, weight, epsilon, width, out);
 }
-void siluProduct(const float* gate, const float* up, std::size_t width, float* out) {
-  HWY_DYNAMIC_DISPATCH(SiluProduct)(gate, up, width, out);
+void layerNorm(const float* x, const float* weight, const float* bias, float epsilon, std::size_t width,
+               float* out) {
+  HWY_DYNAMIC_DISPATCH(LayerNorm)(x, weight, bias, epsilon, width, out);
 }
-void add(const float* values, std::size_t size, float* out) {
-  HWY_DYNAMIC_DISPATCH(Add)(values, size, out);
+void activate(Activation kind, const float* gate, const float* up, std::size_t width, float* out) {
+  HWY_DYNAMIC_DISPATCH(Activate)(kind, gate, up, width, out);
+}
+void add(const float* values, std::size_t size, float* out, float factor) {
+  HWY_DYNAMIC_DISPATCH(Add)(values, factor, size, out);
 }
 void rotate(float* values, const float* cosine, const float* sine, std::size_t half) {
   HWY_DYNAMIC_DISPATCH(Rotate)(values, cosine, sine, half);
 }
 void attend(const float* query, const float* keys, const float* values, std::size_t stride,
-            std::size_t headSize, const std::int32_t* slots, std::size_t count, float scale, float* out,
-            float* scratch, float* weights) {
+            std::size_t headSize, const std::int32_t* slots, std::size_t count, const Softmax& softmax,
+            float* out, float* scratch, float* weights) {
   HWY_DYNAMIC_DISPATCH(Attend)
-  (query, keys, values, stride, headSize, slots, count, scale, out, scratch, weights);
+  (query, keys, values, stride, headSize, slots, count, softmax, out, scratch, weights);
 }
 Summary summarise(const float* row, std::size_t size) {
   return HWY_DYNAMIC_DISPATCH(Summarise)(row, size);

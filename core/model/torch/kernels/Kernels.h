@@ -15,51 +15,50 @@
 #include <vector>
 
 #include "core/base/Ids.h"
+#include "core/model/torch/kernels/Activation.h"
+#include "core/model/torch/kernels/PackedMatrix.h"
 
 namespace decoscope::kernels {
 
-// Outputs are packed in groups of this many, k-major within a group: packed[group][k][16].
-inline constexpr std::size_t kGroup = 16;
-
-// A weight matrix [outputs, inputs] in the layout of the kernels; the last group is padded with zeros.
-struct PackedMatrix {
-  std::size_t outputs = 0, inputs = 0;
-  bool halfPrecision = false;  // bf16 in pairs of k: packed[group][k / 2][16][2]; inputs padded to even
-  std::vector<float> full;
-  std::vector<std::uint16_t> half;
-
-  std::size_t groups() const { return (outputs + kGroup - 1) / kGroup; }
-  std::size_t bytes() const { return full.size() * 4 + half.size() * 2; }
-  void resize(std::size_t outputs, std::size_t inputs, bool halfPrecision);
-  // Stores row `output` ([inputs] values). Rows of different groups may be stored by different threads.
-  void setRow(std::size_t output, const float* values);
+// What multiply() needs of the inputs beside themselves.
+struct Prepared {
+  const std::uint16_t* rounded = nullptr;  // bf16 weights: inputs rounded, [rows, even inputs]
+  const float* sums = nullptr;             // q4 weights: sums of blocks of inputs, [rows, blocks]
 };
 
-std::uint16_t toBfloat16(float value);  // round to nearest even
-float fromBfloat16(std::uint16_t value);
-
 // out[row][o] = Σ_k x[row][k] · w[o][k] for the outputs of groups [firstGroup, endGroup). x is [rows, inputs]
-// floats; for bf16 weights `xHalf` holds it rounded, [rows, even inputs].
-void multiply(const PackedMatrix& weights, const float* x, const std::uint16_t* xHalf, std::size_t rows,
+// floats.
+void multiply(const PackedMatrix& weights, const float* x, const Prepared& prepared, std::size_t rows,
               float* out, std::size_t outStride, std::size_t firstGroup, std::size_t endGroup);
+// Sums of each block of 32 inputs, [rows, blocks].
+void blockSums(const float* x, std::size_t rows, std::size_t inputs, float* out);
 // Rounds rows of floats for multiply(); pads to an even length.
 void roundToBfloat16(const float* x, std::size_t rows, std::size_t inputs, std::uint16_t* out);
 
 // out = x / sqrt(mean(x²) + epsilon) · weight, over [width].
 void rmsNorm(const float* x, const float* weight, float epsilon, std::size_t width, float* out);
-// out[i] = silu(gate[i]) · up[i].
-void siluProduct(const float* gate, const float* up, std::size_t width, float* out);
+// out = (x − mean) / sqrt(variance + epsilon) · weight + bias; weight and bias may be null.
+void layerNorm(const float* x, const float* weight, const float* bias, float epsilon, std::size_t width,
+               float* out);
+// out[i] = f(gate[i]) · up[i], or f(gate[i]) where `up` is null.
+void activate(Activation kind, const float* gate, const float* up, std::size_t width, float* out);
 // Turns the pairs (values[i], values[half + i]) of one head by the angles of its position.
 void rotate(float* values, const float* cosine, const float* sine, std::size_t half);
-// out[i] += values[i].
-void add(const float* values, std::size_t size, float* out);
+// out[i] += factor · values[i].
+void add(const float* values, std::size_t size, float* out, float factor = 1);
 
-// One query head over the given slots: out[d] = Σ_s softmax_s(q · K[s] · scale) V[s]. Keys and values of a
+struct Softmax {
+  float scale = 1;
+  float cap = 0;                // > 0: scores become cap · tanh(score / cap)
+  const float* sink = nullptr;  // a further logit that takes probability and gives nothing
+};
+
+// One query head over the given slots: out[d] = Σ_s softmax_s(q · K[s]) V[s]. Keys and values of a
 // slot stand `stride` floats apart; `slots` null means 0 … count−1. `weights` (may be null) receives the
 // probabilities; `scratch` holds count floats.
 void attend(const float* query, const float* keys, const float* values, std::size_t stride,
-            std::size_t headSize, const std::int32_t* slots, std::size_t count, float scale, float* out,
-            float* scratch, float* weights);
+            std::size_t headSize, const std::int32_t* slots, std::size_t count, const Softmax& softmax,
+            float* out, float* scratch, float* weights);
 
 struct Summary {
   float largest = 0;

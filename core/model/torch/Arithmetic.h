@@ -1,0 +1,46 @@
+// The operations of a forward. Two implementations: this project's kernels on the CPU, whose rows are
+// bit-identical whatever else is in the call, and plain libtorch on any device.
+//
+// All buffers are f32 [rows, width]; views of whole rows are contiguous unless said otherwise. One thread.
+#pragma once
+
+#include <memory>
+
+#include "core/model/torch/Layers.h"
+#include "core/model/torch/Visible.h"
+#include "core/model/torch/kernels/Workers.h"
+
+namespace decoscope {
+
+class Arithmetic {
+ public:
+  virtual ~Arithmetic() = default;
+  // Whether matrices are packed for the kernels.
+  virtual bool packs() const = 0;
+  // Before the first operation of a forward.
+  virtual void begin() {}
+
+  virtual void linear(const Linear& layer, const at::Tensor& x, at::Tensor& out) = 0;
+  virtual void add(const at::Tensor& y, float factor, at::Tensor& x) = 0;  // x += factor · y
+  virtual void norm(const Norm& norm, const at::Tensor& x, at::Tensor& out) = 0;
+  // Norms each of `count` parts of `size` values from column `first` of every row by itself, in place; part i
+  // by its own weights [i · size …) if `own`.
+  virtual void normParts(const Norm& norm, at::Tensor& buffer, std::int64_t first, std::int64_t count,
+                         std::int64_t size, bool own) = 0;
+  // Turns the first `heads` parts of every row by the angles of its position, half-split, in place.
+  virtual void rotate(at::Tensor& buffer, std::int64_t heads, std::int64_t headSize, const RotaryTable& table,
+                      const std::vector<std::int32_t>& positions) = 0;
+  // Puts keys and values of `queryKeyValue` into the cache from slot `base` on.
+  virtual void store(const TransformerConfig& config, Block& block, const at::Tensor& queryKeyValue,
+                     std::int64_t base) = 0;
+  // `weights` (may be null) receives the probabilities [heads, rows, total].
+  virtual void attend(const TransformerConfig& config, const Block& block, const at::Tensor& queryKeyValue,
+                      const Visible& visible, at::Tensor& out, std::vector<float>* weights) = 0;
+  // in: [rows, 2 · width], gate then up, or [rows, width] where not gated.
+  virtual void activate(Activation activation, bool gated, const at::Tensor& in, at::Tensor& out) = 0;
+};
+
+std::unique_ptr<Arithmetic> makeKernelArithmetic(std::shared_ptr<kernels::Workers> workers);
+std::unique_ptr<Arithmetic> makeTensorArithmetic();
+
+}  // namespace decoscope

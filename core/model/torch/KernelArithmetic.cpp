@@ -1,0 +1,186 @@
+#include <algorithm>
+
+#include "core/model/torch/Arithmetic.h"
+#include "core/model/torch/kernels/Kernels.h"
+
+namespace decoscope {
+
+namespace {
+
+using at::Tensor;
+using kernels::WeightFormat;
+
+// Rows that one thread does alone before another is asked to help.
+constexpr std::int64_t kRowGrain = 8, kActivationGrain = 2, kGroupGrain = 4, kHeadGrain = 2;
+
+// libtorch's own threads must stay out of the kernels' path: two pools on the same cores wait for each other.
+class KernelArithmetic final : public Arithmetic {
+ public:
+  explicit KernelArithmetic(std::shared_ptr<kernels::Workers> workers) : workers_(std::move(workers)) {}
+  bool packs() const override { return true; }
+
+  void linear(const Linear& layer, const Tensor& x, Tensor& out) override {
+    const auto rows = static_cast<std::size_t>(x.size(0));
+    const float* source = x.const_data_ptr<float>();
+    const kernels::Prepared prepared = prepare(layer.packed, source, rows);
+    float* result = out.data_ptr<float>();
+    const auto outputs = static_cast<std::size_t>(layer.outputs);
+    workers_->forPieces(static_cast<std::int64_t>(layer.packed.groups()), kGroupGrain,
+                        [&](std::int64_t begin, std::int64_t end) {
+                          kernels::multiply(layer.packed, source, prepared, rows, result, outputs,
+                                            static_cast<std::size_t>(begin), static_cast<std::size_t>(end));
+                        });
+    if (layer.bias.defined())
+      for (std::size_t row = 0; row < rows; ++row)
+        kernels::add(layer.bias.const_data_ptr<float>(), outputs, result + row * outputs);
+  }
+
+  void add(const Tensor& y, float factor, Tensor& x) override {
+    kernels::add(y.const_data_ptr<float>(), static_cast<std::size_t>(x.numel()), x.data_ptr<float>(), factor);
+  }
+
+  void norm(const Norm& norm, const Tensor& x, Tensor& out) override {
+    const float* source = x.const_data_ptr<float>();
+    float* result = out.data_ptr<float>();
+    const std::int64_t width = x.size(1);
+    forRows(x.size(0),
+            [&](std::int64_t row) { one(norm, source + row * width, width, 0, result + row * width); });
+  }
+
+  void normParts(const Norm& norm, Tensor& buffer, std::int64_t first, std::int64_t count, std::int64_t size,
+                 bool own) override {
+    float* data = buffer.data_ptr<float>() + first;
+    const std::int64_t stride = buffer.size(1);
+    forRows(buffer.size(0), [&](std::int64_t row) {
+      for (std::int64_t part = 0; part < count; ++part) {
+        float* values = data + row * stride + part * size;
+        one(norm, values, size, own ? part * size : 0, values);
+      }
+    });
+  }
+
+  void rotate(Tensor& buffer, std::int64_t heads, std::int64_t headSize, const RotaryTable& table,
+              const std::vector<std::int32_t>& positions) override {
+    float* data = buffer.data_ptr<float>();
+    const float *cosine = table.cosine().const_data_ptr<float>(),
+                *sine = table.sine().const_data_ptr<float>();
+    const std::int64_t stride = buffer.size(1), half = table.rope().dimensions / 2;
+    forRows(buffer.size(0), [&](std::int64_t row) {
+      const std::int64_t at = positions[static_cast<std::size_t>(row)] * half;
+      for (std::int64_t head = 0; head < heads; ++head)
+        kernels::rotate(data + row * stride + head * headSize, cosine + at, sine + at,
+                        static_cast<std::size_t>(half));
+    });
+  }
+
+  void store(const TransformerConfig& config, Block& block, const Tensor& queryKeyValue,
+             std::int64_t base) override {
+    const std::int64_t width = static_cast<std::int64_t>(config.keyValueHeads) * config.headSize,
+                       stride = queryKeyValue.size(1);
+    for (std::int64_t row = 0; row < queryKeyValue.size(0); ++row) {
+      const float* keys = queryKeyValue.const_data_ptr<float>() + (row + 1) * stride - 2 * width;
+      std::copy(keys, keys + width, block.keys.data_ptr<float>() + (base + row) * width);
+      std::copy(keys + width, keys + 2 * width, block.values.data_ptr<float>() + (base + row) * width);
+    }
+  }
+
+  void attend(const TransformerConfig& config, const Block& block, const Tensor& queryKeyValue,
+              const Visible& visible, Tensor& out, std::vector<float>* weights) override {
+    const std::int64_t rows = queryKeyValue.size(0), heads = config.heads, headSize = config.headSize,
+                       group = heads / config.keyValueHeads, total = visible.total(),
+                       keyWidth = config.keyValueHeads * headSize, stride = queryKeyValue.size(1);
+    if (weights) weights->assign(static_cast<std::size_t>(heads * rows * total), 0.0f);
+    workers_->forPieces(rows * heads, kHeadGrain, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> scratch(static_cast<std::size_t>(total)),
+          probabilities(weights ? scratch.size() : 0);
+      for (std::int64_t item = begin; item < end; ++item) {
+        const std::int64_t row = item / heads, head = item % heads, keyHead = head / group;
+        const std::size_t count = visible.count(row);
+        const std::int32_t* slots = visible.slots(row);
+        kernels::attend(queryKeyValue.const_data_ptr<float>() + row * stride + head * headSize,
+                        block.keys.const_data_ptr<float>() + keyHead * headSize,
+                        block.values.const_data_ptr<float>() + keyHead * headSize,
+                        static_cast<std::size_t>(keyWidth), static_cast<std::size_t>(headSize), slots, count,
+                        {config.scale(), config.attentionCap,
+                         block.sinks.defined() ? block.sinks.const_data_ptr<float>() + head : nullptr},
+                        out.data_ptr<float>() + (row * heads + head) * headSize, scratch.data(),
+                        weights ? probabilities.data() : nullptr);
+        if (weights)
+          for (std::size_t i = 0; i < count; ++i)
+            (*weights)[static_cast<std::size_t>((head * rows + row) * total) +
+                       (slots ? static_cast<std::size_t>(slots[i]) : i)] = probabilities[i];
+      }
+    });
+  }
+
+  void activate(Activation activation, bool gated, const Tensor& in, Tensor& out) override {
+    const std::int64_t width = out.size(1), stride = in.size(1);
+    const float* source = in.const_data_ptr<float>();
+    float* result = out.data_ptr<float>();
+    workers_->forPieces(in.size(0), kActivationGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row)
+        kernels::activate(activation, source + row * stride, gated ? source + row * stride + width : nullptr,
+                          static_cast<std::size_t>(width), result + row * width);
+    });
+  }
+
+ private:
+  template <typename Body>
+  void forRows(std::int64_t rows, Body&& body) {
+    workers_->forPieces(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t row = begin; row < end; ++row) body(row);
+    });
+  }
+
+  static void one(const Norm& norm, const float* x, std::int64_t width, std::int64_t offset, float* out) {
+    const auto at = [&](const Tensor& tensor) {
+      return tensor.defined() ? tensor.const_data_ptr<float>() + offset : nullptr;
+    };
+    if (norm.kind == NormKind::rootMeanSquare)
+      kernels::rmsNorm(x, at(norm.weight), norm.epsilon, static_cast<std::size_t>(width), out);
+    else
+      kernels::layerNorm(x, at(norm.weight), at(norm.bias), norm.epsilon, static_cast<std::size_t>(width),
+                         out);
+  }
+
+  kernels::Prepared prepare(const kernels::PackedMatrix& weights, const float* x, std::size_t rows) {
+    const std::size_t inputs = weights.inputs;
+    kernels::Prepared prepared;
+    if (weights.format == WeightFormat::bf16) {
+      const std::size_t padded = (inputs + 1) / 2 * 2;
+      rounded_.resize(std::max(rounded_.size(), rows * padded));
+      inPieces(rows, [&](std::size_t first, std::size_t count) {
+        kernels::roundToBfloat16(x + first * inputs, count, inputs, rounded_.data() + first * padded);
+      });
+      prepared.rounded = rounded_.data();
+    } else if (weights.format == WeightFormat::q4) {
+      const std::size_t blocks = weights.blocks();
+      sums_.resize(std::max(sums_.size(), rows * blocks));
+      inPieces(rows, [&](std::size_t first, std::size_t count) {
+        kernels::blockSums(x + first * inputs, count, inputs, sums_.data() + first * blocks);
+      });
+      prepared.sums = sums_.data();
+    }
+    return prepared;
+  }
+
+  template <typename Body>
+  void inPieces(std::size_t rows, Body&& body) {
+    workers_->forPieces(static_cast<std::int64_t>(rows), kRowGrain,
+                        [&](std::int64_t begin, std::int64_t end) {
+                          body(static_cast<std::size_t>(begin), static_cast<std::size_t>(end - begin));
+                        });
+  }
+
+  std::shared_ptr<kernels::Workers> workers_;
+  std::vector<std::uint16_t> rounded_;
+  std::vector<float> sums_;
+};
+
+}  // namespace
+
+std::unique_ptr<Arithmetic> makeKernelArithmetic(std::shared_ptr<kernels::Workers> workers) {
+  return std::make_unique<KernelArithmetic>(std::move(workers));
+}
+
+}  // namespace decoscope

@@ -1,0 +1,50 @@
+// Masked diffusion: LLaDA (Nie et al. 2025) and Dream (Ye et al. 2025), which has Qwen 2's layout.
+#include "core/model/torch/families/Families.h"
+
+namespace decoscope {
+
+Family lladaFamily() {
+  return {{"llada"}, {}, [](const ConfigReader& reader, Architecture& architecture) {
+            TransformerConfig& c = architecture.config;
+            c.diffusion = true;
+            c.layers = reader.integer("n_layers");
+            c.width = reader.integer("d_model");
+            c.heads = reader.integer("n_heads");
+            c.keyValueHeads = reader.integer("n_kv_heads", c.heads);
+            c.headSize = c.heads > 0 ? c.width / c.heads : 0;
+            c.inner = reader.integer("mlp_hidden_size", 4 * c.width);
+            c.vocabulary = reader.integer("embedding_size", reader.integer("vocab_size"));
+            c.context = reader.integer("max_sequence_length", 4096);
+            c.maskToken = reader.integer("mask_token_id");
+            c.normEpsilon = static_cast<float>(reader.real("rms_norm_eps", 1e-5));
+            c.tied = reader.boolean("weight_tying", false);
+            readRope(reader, c);
+            refuse(reader, "alibi", reader.boolean("alibi", false), "linear attention biases (ALiBi) are");
+            refuse(reader, "block_type", reader.text("block_type", "llama") != "llama",
+                   "blocks other than llama's are");
+            TensorNames& names = architecture.names;
+            const std::string root = "model.transformer.", block = root + "blocks.{}.";
+            names.embedding = root + "wte.weight";
+            names.finalNorm = root + "ln_f.weight";
+            names.head = root + "ff_out.weight";
+            names.attentionNorm = block + "attn_norm.weight";
+            names.query = block + "q_proj.weight";
+            names.key = block + "k_proj.weight";
+            names.value = block + "v_proj.weight";
+            names.output = block + "attn_out.weight";
+            names.mlpNorm = block + "ff_norm.weight";
+            names.gate = block + "ff_proj.weight";
+            names.up = block + "up_proj.weight";
+            names.down = block + "ff_out.weight";
+          }};
+}
+
+Family dreamFamily() {
+  return {{"Dream"}, {}, [](const ConfigReader& reader, Architecture& architecture) {
+            readLlama(reader, architecture);
+            architecture.config.diffusion = true;
+            architecture.config.maskToken = reader.integer("mask_token_id");
+          }};
+}
+
+}  // namespace decoscope
