@@ -3,6 +3,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "core/model/weights/ElementTypes.h"
 #include "core/model/weights/Readers.h"
 
 namespace decoscope {
@@ -13,49 +14,6 @@ constexpr std::uint64_t kMaximumDimensions = 4;
 // A sparse file can be of any size on any disk, so its size alone bounds nothing.
 constexpr std::uint64_t kMaximumString = 64ull << 20, kMaximumArray = 1ull << 24, kMaximumHeader = 1ull << 30,
                         kMaximumEntries = 1ull << 20;
-
-struct BlockType {
-  std::uint32_t id;
-  const char* name;
-  ElementType type;
-  std::uint64_t elements, bytes;  // per block
-};
-// ggml's numbering; types without a decoder are listed so that their sizes can be checked and their names
-// told.
-constexpr BlockType kTypes[] = {
-    {0, "F32", ElementType::f32, 1, 4},
-    {1, "F16", ElementType::f16, 1, 2},
-    {2, "Q4_0", ElementType::q4_0, 32, 18},
-    {3, "Q4_1", ElementType::q4_1, 32, 20},
-    {6, "Q5_0", ElementType::other, 32, 22},
-    {7, "Q5_1", ElementType::other, 32, 24},
-    {8, "Q8_0", ElementType::q8_0, 32, 34},
-    {9, "Q8_1", ElementType::other, 32, 36},
-    {10, "Q2_K", ElementType::other, 256, 84},
-    {11, "Q3_K", ElementType::other, 256, 110},
-    {12, "Q4_K", ElementType::other, 256, 144},
-    {13, "Q5_K", ElementType::other, 256, 176},
-    {14, "Q6_K", ElementType::other, 256, 210},
-    {15, "Q8_K", ElementType::other, 256, 292},
-    {16, "IQ2_XXS", ElementType::other, 256, 66},
-    {17, "IQ2_XS", ElementType::other, 256, 74},
-    {18, "IQ3_XXS", ElementType::other, 256, 98},
-    {19, "IQ1_S", ElementType::other, 256, 50},
-    {20, "IQ4_NL", ElementType::other, 32, 18},
-    {21, "IQ3_S", ElementType::other, 256, 110},
-    {22, "IQ2_S", ElementType::other, 256, 82},
-    {23, "IQ4_XS", ElementType::other, 256, 136},
-    {24, "I8", ElementType::i8, 1, 1},
-    {25, "I16", ElementType::i16, 1, 2},
-    {26, "I32", ElementType::i32, 1, 4},
-    {27, "I64", ElementType::i64, 1, 8},
-    {28, "F64", ElementType::f64, 1, 8},
-    {29, "IQ1_M", ElementType::other, 256, 56},
-    {30, "BF16", ElementType::bf16, 1, 2},
-    {34, "TQ1_0", ElementType::other, 256, 54},
-    {35, "TQ2_0", ElementType::other, 256, 66},
-    {39, "MXFP4", ElementType::other, 32, 17},
-};
 
 enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, text, array, u64, i64, f64 };
 
@@ -247,19 +205,19 @@ class GgufFile final : public WeightFile {
     }
     DECOSCOPE_ASSIGN(const auto typeId, number<std::uint32_t>(name));
     DECOSCOPE_ASSIGN(const auto offset, number<std::uint64_t>(name));
-    const auto* type = std::find_if(std::begin(kTypes), std::end(kTypes),
-                                    [&](const BlockType& known) { return known.id == typeId; });
-    if (type == std::end(kTypes))
+    const ElementTraits* type = ggmlTraits(typeId);
+    if (!type)
       return fail(ErrorCode::unsupported,
                   "tensor '" + name + "' has the unknown type " + std::to_string(typeId), place(name, begin));
     const auto row = tensor.shape.empty() ? 1 : static_cast<std::uint64_t>(tensor.shape.back());
-    if (row % type->elements != 0)
-      return fail(ErrorCode::badInput,
-                  "rows of tensor '" + name + "' are not whole blocks of " + std::to_string(type->elements),
-                  place(name, begin));
+    if (row % type->blockLength != 0)
+      return fail(
+          ErrorCode::badInput,
+          "rows of tensor '" + name + "' are not whole blocks of " + std::to_string(type->blockLength),
+          place(name, begin));
     tensor.type = type->type;
     tensor.typeName = type->name;
-    pending_.push_back({offset, elements / type->elements * type->bytes});
+    pending_.push_back({offset, elements / type->blockLength * type->blockBytes});
     tensors_.push_back(std::move(tensor));
     return {};
   }

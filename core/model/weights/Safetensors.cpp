@@ -6,6 +6,7 @@
 #include <set>
 #include <sstream>
 
+#include "core/model/weights/ElementTypes.h"
 #include "core/model/weights/Readers.h"
 
 namespace decoscope {
@@ -16,20 +17,6 @@ using nlohmann::json;
 namespace fs = std::filesystem;
 
 constexpr std::uint64_t kMaximumHeader = 100'000'000;
-
-struct StoredType {
-  const char* name;
-  ElementType type;
-  std::uint64_t bytes;
-};
-constexpr StoredType kTypes[] = {{"F32", ElementType::f32, 4},      {"F16", ElementType::f16, 2},
-                                 {"BF16", ElementType::bf16, 2},    {"F64", ElementType::f64, 8},
-                                 {"I64", ElementType::i64, 8},      {"I32", ElementType::i32, 4},
-                                 {"I16", ElementType::i16, 2},      {"I8", ElementType::i8, 1},
-                                 {"U8", ElementType::u8, 1},        {"BOOL", ElementType::boolean, 1},
-                                 {"U16", ElementType::other, 2},    {"U32", ElementType::other, 4},
-                                 {"U64", ElementType::other, 8},    {"F8_E5M2", ElementType::other, 1},
-                                 {"F8_E4M3", ElementType::other, 1}};
 
 class SafetensorsFile final : public WeightFile {
  public:
@@ -117,19 +104,21 @@ class SafetensorsFile final : public WeightFile {
     WeightTensor tensor;
     tensor.name = name;
     tensor.typeName = entry["dtype"].get<std::string>();
-    const auto* type = std::find_if(std::begin(kTypes), std::end(kTypes),
-                                    [&](const StoredType& known) { return tensor.typeName == known.name; });
-    if (type == std::end(kTypes))
+    const ElementTraits* type = safetensorsTraits(tensor.typeName);
+    if (!type)
       return fail(ErrorCode::unsupported, "the type " + tensor.typeName + " is not supported",
                   file.path() + ", tensor " + name);
     tensor.type = type->type;
-    std::uint64_t size = type->bytes;
+    std::uint64_t elements = 1;
     for (const json& dimension : entry["shape"]) {
       const auto extent = dimension.get<std::uint64_t>();
-      if (extent != 0 && size > (1ull << 50) / extent) return bad("the shape is too large");
-      size *= extent;
+      if (extent > (1ull << 50) || (extent != 0 && elements > (1ull << 50) / extent))
+        return bad("the shape is too large");
+      elements *= extent;
       tensor.shape.push_back(static_cast<std::int64_t>(extent));
     }
+    if (elements % type->blockLength != 0) return bad("the elements do not fill whole bytes");
+    const std::uint64_t size = elements / type->blockLength * type->blockBytes;
     const auto from = entry["data_offsets"][0].get<std::uint64_t>(),
                to = entry["data_offsets"][1].get<std::uint64_t>();
     if (from > to || to > buffer.size()) return bad("data_offsets reach beyond the end of the file");

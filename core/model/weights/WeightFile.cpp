@@ -10,40 +10,6 @@ namespace {
 namespace fs = std::filesystem;
 }
 
-const char* elementTypeName(ElementType type) {
-  switch (type) {
-    case ElementType::f32:
-      return "F32";
-    case ElementType::f16:
-      return "F16";
-    case ElementType::bf16:
-      return "BF16";
-    case ElementType::q8_0:
-      return "Q8_0";
-    case ElementType::q4_0:
-      return "Q4_0";
-    case ElementType::q4_1:
-      return "Q4_1";
-    case ElementType::f64:
-      return "F64";
-    case ElementType::i64:
-      return "I64";
-    case ElementType::i32:
-      return "I32";
-    case ElementType::i16:
-      return "I16";
-    case ElementType::i8:
-      return "I8";
-    case ElementType::u8:
-      return "U8";
-    case ElementType::boolean:
-      return "BOOL";
-    case ElementType::other:
-      return "?";
-  }
-  return "?";
-}
-
 std::int64_t WeightTensor::elements() const {
   std::int64_t count = 1;
   for (const std::int64_t dimension : shape) count *= dimension;

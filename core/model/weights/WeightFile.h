@@ -15,8 +15,59 @@
 
 namespace decoscope {
 
-enum class ElementType { f32, f16, bf16, q8_0, q4_0, q4_1, f64, i64, i32, i16, i8, u8, boolean, other };
+enum class ElementType {
+  f32,
+  f16,
+  bf16,
+  f64,
+  i8,
+  i16,
+  i32,
+  i64,
+  u8,
+  u16,
+  u32,
+  u64,
+  boolean,
+  f8E4M3,
+  f8E5M2,
+  f8E4M3Fnuz,
+  f8E5M2Fnuz,
+  f8E8M0,
+  f6E2M3,
+  f6E3M2,
+  f4,
+  c64,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q8_1,
+  q1_0,
+  q2K,
+  q3K,
+  q4K,
+  q5K,
+  q6K,
+  q8K,
+  iq1S,
+  iq1M,
+  iq2Xxs,
+  iq2Xs,
+  iq2S,
+  iq3Xxs,
+  iq3S,
+  iq4Nl,
+  iq4Xs,
+  tq1_0,
+  tq2_0,
+  mxfp4,
+  nvfp4,
+  other
+};
 const char* elementTypeName(ElementType type);  // "F32", "Q4_1", …
+std::int64_t blockLength(ElementType type);     // elements that are stored together: 1, 32, 256 …
 
 struct WeightTensor {
   std::string name;
@@ -52,8 +103,10 @@ class WeightFile {
 // .safetensors, or a folder with model.safetensors or model.safetensors.index.json.
 Result<std::shared_ptr<const WeightFile>> openWeights(const std::string& path);
 
-// Decodes elements [begin, begin + out.size()) of a tensor to f32; begin and size must be multiples of 32 for
-// block types. Error unsupported for types that have no decoder yet, naming the type.
+// Decodes elements [begin, begin + out.size()) of a tensor to f32; begin and size must be multiples of the
+// type's blockLength() (rows always are). The result is the reference's to the last bit, for any bytes;
+// integers and F64 are rounded to the nearest f32. Error unsupported for types without a decoder, naming the
+// type.
 Status dequantise(const WeightTensor& tensor, std::int64_t begin, std::span<float> out);
 
 // "sha256:…" of a file, or of all weight files of a folder in the order of their names.
