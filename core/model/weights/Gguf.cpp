@@ -4,49 +4,57 @@
 #include <numeric>
 
 #include "core/model/weights/ElementTypes.h"
-#include "core/model/weights/Readers.h"
+#include "core/model/weights/Gguf.h"
 
 namespace decoscope {
 
 namespace {
 
 constexpr std::uint64_t kMaximumDimensions = 4;
-// A sparse file can be of any size on any disk, so its size alone bounds nothing.
-constexpr std::uint64_t kMaximumString = 64ull << 20, kMaximumArray = 1ull << 24, kMaximumHeader = 1ull << 30,
-                        kMaximumEntries = 1ull << 20;
+// A sparse file can be of any size on any disk, so its size alone bounds nothing. With these no header takes
+// more than 512 MiB of memory; vocabularies of today have some 260 000 entries, models some 100 000 tensors.
+constexpr std::uint64_t kMaximumHeader = 128ull << 20, kMaximumString = 64ull << 20,
+                        kMaximumKeys = 1ull << 16, kMaximumTensors = 1ull << 18, kMaximumItems = 1ull << 23;
 
 enum class ValueType : std::uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, text, array, u64, i64, f64 };
 
-class GgufFile final : public WeightFile {
+class GgufReader {
  public:
-  explicit GgufFile(std::shared_ptr<const MappedFile> file) : file_(std::move(file)) {}
-  const std::string& path() const override { return file_->path(); }
-  std::string format() const override { return "gguf"; }
-  const std::vector<WeightTensor>& tensors() const override { return tensors_; }
-  const std::map<std::string, MetadataValue, std::less<>>& metadata() const override { return metadata_; }
+  GgufReader(std::shared_ptr<const MappedFile> file, GgufDepth depth)
+      : file_(std::move(file)), bytes_(file_->bytes()), depth_(depth) {}
 
-  Status read() {
-    bytes_ = file_->bytes();
+  Result<GgufShard> read() {
+    if (bytes_.size() < 4 || std::memcmp(bytes_.data(), "GGUF", 4) != 0)
+      return fail(ErrorCode::badInput, "this is not a GGUF file", place("magic", 0),
+                  "GGUF files begin with the bytes 'GGUF'.");
     at_ = 4;
     DECOSCOPE_ASSIGN(const auto version, number<std::uint32_t>("version"));
+    if (version != 0 && (version & 0xFFFF) == 0)
+      return fail(ErrorCode::unsupported, "big-endian GGUF files are not supported", place("version", 4),
+                  "Convert it with gguf_convert_endian.py of llama.cpp.");
     if (version < 2 || version > 3)
       return fail(ErrorCode::unsupported, "GGUF version " + std::to_string(version) + " is not supported",
-                  place("version", 4), "Versions 2 and 3 are.");
+                  place("version", 4), "Versions 2 and 3 are: convert the model again.");
     DECOSCOPE_ASSIGN(const auto tensorCount, number<std::uint64_t>("tensor_count"));
     DECOSCOPE_ASSIGN(const auto metadataCount, number<std::uint64_t>("metadata_kv_count"));
-    // The shortest entries: a key of length 0 with one byte, a tensor with an empty name and one dimension.
-    if (metadataCount > std::min(left() / 13, kMaximumEntries))
+    // The shortest entries: a key of length 0 with one byte, a tensor with an empty name and no dimension.
+    if (metadataCount > std::min(left() / 13, kMaximumKeys))
       return tooMany("metadata_kv_count", metadataCount, 16);
-    if (tensorCount > std::min(left() / 32, kMaximumEntries)) return tooMany("tensor_count", tensorCount, 8);
+    if (tensorCount > std::min(left() / 24, kMaximumTensors)) return tooMany("tensor_count", tensorCount, 8);
     for (std::uint64_t i = 0; i < metadataCount; ++i) DECOSCOPE_TRY(readMetadata());
-    for (std::uint64_t i = 0; i < tensorCount; ++i) DECOSCOPE_TRY(readTensorHeader());
-    return placeTensors();
+    shard_.tensorCount = tensorCount;
+    if (depth_ != GgufDepth::metadata) {
+      for (std::uint64_t i = 0; i < tensorCount; ++i) DECOSCOPE_TRY(readTensorHeader());
+      DECOSCOPE_TRY(placeTensors());
+    }
+    shard_.file = std::move(file_);
+    return std::move(shard_);
   }
 
  private:
   std::uint64_t left() const { return bytes_.size() - at_; }
   std::string place(const std::string& field, std::uint64_t offset) const {
-    return path() + ", field " + field + ", byte " + std::to_string(offset);
+    return file_->path() + ", field " + field + ", byte " + std::to_string(offset);
   }
   tl::unexpected<Error> truncated(const std::string& field) const {
     return fail(ErrorCode::badInput, "the file ends in the middle of its header", place(field, at_),
@@ -54,7 +62,8 @@ class GgufFile final : public WeightFile {
   }
   tl::unexpected<Error> tooMany(const std::string& field, std::uint64_t count, std::uint64_t offset) const {
     return fail(ErrorCode::badInput,
-                "the header claims " + std::to_string(count) + " entries, more than the file can hold",
+                "the header claims " + std::to_string(count) +
+                    " entries, more than the file can hold or than are read",
                 place(field, offset), "The file is damaged or truncated.");
   }
 
@@ -66,7 +75,8 @@ class GgufFile final : public WeightFile {
     at_ += sizeof(T);
     return value;
   }
-  Result<std::string> string(const std::string& field) {
+  // Where a string lies; at_ is behind it.
+  Result<std::string_view> string(const std::string& field) {
     DECOSCOPE_ASSIGN(const auto length, number<std::uint64_t>(field));
     if (length > left())
       return fail(ErrorCode::badInput,
@@ -75,12 +85,16 @@ class GgufFile final : public WeightFile {
     if (length > kMaximumString)
       return fail(ErrorCode::badInput, "a string claims " + std::to_string(length) + " bytes",
                   place(field, at_), "Up to 64 MiB are read; the file is damaged.");
+    const std::string_view text(reinterpret_cast<const char*>(bytes_.data() + at_), length);
+    DECOSCOPE_TRY(advance(length, field));
+    return text;
+  }
+  Status advance(std::uint64_t size, const std::string& field) {
+    at_ += size;
     if (at_ > kMaximumHeader)
-      return fail(ErrorCode::badInput, "the header is larger than 1 GiB", place(field, at_),
+      return fail(ErrorCode::badInput, "the header is larger than 128 MiB", place(field, at_),
                   "The file is damaged.");
-    std::string value(reinterpret_cast<const char*>(bytes_.data() + at_), length);
-    at_ += length;
-    return value;
+    return {};
   }
 
   static std::size_t sizeOf(ValueType type) {
@@ -130,20 +144,22 @@ class GgufFile final : public WeightFile {
 
   Status readMetadata() {
     const std::uint64_t begin = at_;
-    DECOSCOPE_ASSIGN(const std::string key, string("metadata key"));
+    DECOSCOPE_ASSIGN(const std::string_view view, string("metadata key"));
+    const std::string key(view);
     DECOSCOPE_ASSIGN(const ValueType type, valueType(key));
-    if (metadata_.contains(key))
+    if (shard_.metadata.contains(key))
       return fail(ErrorCode::badInput, "the metadata key '" + key + "' stands twice", place(key, begin));
     if (type == ValueType::text) {
-      DECOSCOPE_ASSIGN(metadata_[key], string(key));
+      DECOSCOPE_ASSIGN(const std::string_view text, string(key));
+      shard_.metadata[key] = std::string(text);
     } else if (type == ValueType::array) {
       DECOSCOPE_TRY(readArray(key));
     } else {
       DECOSCOPE_ASSIGN(const auto value, scalar(type, key));
       if (type == ValueType::boolean)
-        metadata_[key] = std::get<std::uint64_t>(value) != 0;
+        shard_.metadata[key] = std::get<std::uint64_t>(value) != 0;
       else
-        std::visit([&](auto v) { metadata_[key] = MetadataValue(v); }, value);
+        std::visit([&](auto v) { shard_.metadata[key] = MetadataValue(v); }, value);
     }
     return {};
   }
@@ -153,39 +169,47 @@ class GgufFile final : public WeightFile {
     DECOSCOPE_ASSIGN(const auto count, number<std::uint64_t>(key));
     if (type == ValueType::array)
       return fail(ErrorCode::unsupported, "arrays of arrays are not supported", place(key, at_));
-    if (count > std::min(left() / sizeOf(type), kMaximumArray)) return tooMany(key, count, at_ - 8);
+    if (count > left() / sizeOf(type)) return tooMany(key, count, at_ - 8);
+    if (depth_ != GgufDepth::all) return skipArray(type, count, key);
+    if (count > kMaximumItems - items_) return tooMany(key, count, at_ - 8);
+    items_ += count;
     if (type == ValueType::text) {
       std::vector<std::string> values;
       values.reserve(count);
       for (std::uint64_t i = 0; i < count; ++i) {
-        DECOSCOPE_ASSIGN(std::string value, string(key));
-        values.push_back(std::move(value));
+        DECOSCOPE_ASSIGN(const std::string_view value, string(key));
+        values.emplace_back(value);
       }
-      metadata_[key] = std::move(values);
-      return {};
+      shard_.metadata[key] = std::move(values);
+    } else if (type == ValueType::f32 || type == ValueType::f64) {
+      DECOSCOPE_ASSIGN(shard_.metadata[key], numbers<double>(type, count, key));
+    } else {
+      DECOSCOPE_ASSIGN(shard_.metadata[key], numbers<std::int64_t>(type, count, key));
     }
-    const bool real = type == ValueType::f32 || type == ValueType::f64;
-    std::vector<std::int64_t> integers;
-    std::vector<double> reals;
+    return {};
+  }
+
+  template <typename T>
+  Result<std::vector<T>> numbers(ValueType type, std::uint64_t count, const std::string& key) {
+    std::vector<T> values;
+    values.reserve(count);
     for (std::uint64_t i = 0; i < count; ++i) {
       DECOSCOPE_ASSIGN(const auto value, scalar(type, key));
-      if (real)
-        reals.push_back(std::get<double>(value));
-      else if (const auto* wide = std::get_if<std::uint64_t>(&value))
-        integers.push_back(static_cast<std::int64_t>(*wide));
-      else
-        integers.push_back(std::get<std::int64_t>(value));
+      std::visit([&](auto number) { values.push_back(static_cast<T>(number)); }, value);
     }
-    if (real)
-      metadata_[key] = std::move(reals);
-    else
-      metadata_[key] = std::move(integers);
+    return values;
+  }
+
+  Status skipArray(ValueType type, std::uint64_t count, const std::string& key) {
+    if (type != ValueType::text) return advance(count * sizeOf(type), key);
+    for (std::uint64_t i = 0; i < count; ++i) DECOSCOPE_TRY(string(key));
     return {};
   }
 
   Status readTensorHeader() {
     const std::uint64_t begin = at_;
-    DECOSCOPE_ASSIGN(const std::string name, string("tensor name"));
+    DECOSCOPE_ASSIGN(const std::string_view view, string("tensor name"));
+    const std::string name(view);
     DECOSCOPE_ASSIGN(const auto dimensions, number<std::uint32_t>(name));
     if (dimensions > kMaximumDimensions)
       return fail(ErrorCode::badInput,
@@ -218,31 +242,31 @@ class GgufFile final : public WeightFile {
     tensor.type = type->type;
     tensor.typeName = type->name;
     pending_.push_back({offset, elements / type->blockLength * type->blockBytes});
-    tensors_.push_back(std::move(tensor));
+    shard_.tensors.push_back(std::move(tensor));
     return {};
   }
 
   Status placeTensors() {
-    const std::int64_t alignment = integer("general.alignment", 32);
+    const std::int64_t alignment = metadataInteger(shard_, "general.alignment", 32);
     if (alignment < 1 || alignment > (1 << 20) || (alignment & (alignment - 1)) != 0)
       return fail(ErrorCode::badInput,
                   "the alignment " + std::to_string(alignment) + " is not a power of two",
-                  path() + ", field general.alignment");
+                  file_->path() + ", field general.alignment");
     const auto step = static_cast<std::uint64_t>(alignment);
     const std::uint64_t base = (at_ + step - 1) / step * step;
-    for (std::size_t i = 0; i < tensors_.size(); ++i) {
+    for (std::size_t i = 0; i < shard_.tensors.size(); ++i) {
       const auto [offset, size] = pending_[i];
       if (offset % step != 0)
-        return fail(ErrorCode::badInput, "tensor '" + tensors_[i].name + "' is not aligned",
-                    path() + ", offset " + std::to_string(offset));
+        return fail(ErrorCode::badInput, "tensor '" + shard_.tensors[i].name + "' is not aligned",
+                    file_->path() + ", offset " + std::to_string(offset));
       if (base > bytes_.size() || offset > bytes_.size() - base || size > bytes_.size() - base - offset)
         return fail(ErrorCode::badInput,
-                    "tensor '" + tensors_[i].name + "' reaches beyond the end of the file",
-                    path() + ", byte " + std::to_string(base) + " + " + std::to_string(offset),
+                    "tensor '" + shard_.tensors[i].name + "' reaches beyond the end of the file",
+                    file_->path() + ", byte " + std::to_string(base) + " + " + std::to_string(offset),
                     "The file is truncated: download or copy it again.");
-      tensors_[i].data = bytes_.subspan(base + offset, size);
+      shard_.tensors[i].data = bytes_.subspan(base + offset, size);
     }
-    std::vector<std::size_t> order(tensors_.size());
+    std::vector<std::size_t> order(shard_.tensors.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
     std::sort(order.begin(), order.end(),
               [&](std::size_t a, std::size_t b) { return pending_[a] < pending_[b]; });
@@ -250,33 +274,32 @@ class GgufFile final : public WeightFile {
       const auto [offset, size] = pending_[order[i - 1]];
       if (pending_[order[i]].second > 0 && offset + size > pending_[order[i]].first)
         return fail(ErrorCode::badInput,
-                    "tensors '" + tensors_[order[i - 1]].name + "' and '" + tensors_[order[i]].name +
-                        "' lie on the same bytes",
-                    path() + ", offset " + std::to_string(pending_[order[i]].first), "The file is damaged.");
+                    "tensors '" + shard_.tensors[order[i - 1]].name + "' and '" +
+                        shard_.tensors[order[i]].name + "' lie on the same bytes",
+                    file_->path() + ", offset " + std::to_string(pending_[order[i]].first),
+                    "The file is damaged.");
     }
     std::sort(order.begin(), order.end(),
-              [&](std::size_t a, std::size_t b) { return tensors_[a].name < tensors_[b].name; });
+              [&](std::size_t a, std::size_t b) { return shard_.tensors[a].name < shard_.tensors[b].name; });
     for (std::size_t i = 1; i < order.size(); ++i)
-      if (tensors_[order[i]].name == tensors_[order[i - 1]].name)
-        return fail(ErrorCode::badInput, "tensor '" + tensors_[order[i]].name + "' stands twice", path(),
-                    "The file is damaged.");
+      if (shard_.tensors[order[i]].name == shard_.tensors[order[i - 1]].name)
+        return fail(ErrorCode::badInput, "tensor '" + shard_.tensors[order[i]].name + "' stands twice",
+                    file_->path(), "The file is damaged.");
     return {};
   }
 
   std::shared_ptr<const MappedFile> file_;
   std::span<const std::byte> bytes_;
-  std::uint64_t at_ = 0;
+  GgufDepth depth_;
+  std::uint64_t at_ = 0, items_ = 0;
   std::vector<std::pair<std::uint64_t, std::uint64_t>> pending_;  // offset and size of each tensor
-  std::vector<WeightTensor> tensors_;
-  std::map<std::string, MetadataValue, std::less<>> metadata_;
+  GgufShard shard_;
 };
 
 }  // namespace
 
-Result<std::shared_ptr<const WeightFile>> openGguf(std::shared_ptr<const MappedFile> file) {
-  auto reader = std::make_shared<GgufFile>(std::move(file));
-  DECOSCOPE_TRY(reader->read());
-  return std::shared_ptr<const WeightFile>(std::move(reader));
+Result<GgufShard> readGguf(std::shared_ptr<const MappedFile> file, GgufDepth depth) {
+  return GgufReader(std::move(file), depth).read();
 }
 
 }  // namespace decoscope

@@ -30,8 +30,15 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
       new MappedFile(path, static_cast<const std::byte*>(address), size));
 }
 
+std::shared_ptr<const MappedFile> MappedFile::fromBytes(std::string path, std::vector<std::byte> bytes) {
+  auto* file = new MappedFile(std::move(path), nullptr, bytes.size());
+  file->owned_ = std::move(bytes);
+  file->data_ = file->owned_.data();
+  return std::shared_ptr<const MappedFile>(file);
+}
+
 MappedFile::~MappedFile() {
-  ::munmap(const_cast<std::byte*>(data_), size_);
+  if (owned_.empty() && size_ > 0) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
 }  // namespace decoscope

@@ -1,10 +1,11 @@
-// A read-only memory map.
+// The bytes of a file, memory-mapped, or bytes in memory under a name.
 #pragma once
 
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "core/base/Status.h"
 
@@ -12,7 +13,10 @@ namespace decoscope {
 
 class MappedFile {
  public:
+  // Regular files only. Error notFound when there is none, badInput when it is empty or cannot be opened.
   static Result<std::shared_ptr<const MappedFile>> open(const std::string& path);
+  // Bytes that are in memory already; `path` is what errors name.
+  static std::shared_ptr<const MappedFile> fromBytes(std::string path, std::vector<std::byte> bytes);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
   MappedFile& operator=(const MappedFile&) = delete;
@@ -24,6 +28,7 @@ class MappedFile {
   MappedFile(std::string path, const std::byte* data, std::size_t size)
       : path_(std::move(path)), data_(data), size_(size) {}
   std::string path_;
+  std::vector<std::byte> owned_;  // empty when mapped
   const std::byte* data_;
   std::size_t size_;
 };

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <variant>
 #include <vector>
 
@@ -82,6 +83,8 @@ struct WeightTensor {
 using MetadataValue = std::variant<std::uint64_t, std::int64_t, double, bool, std::string,
                                    std::vector<std::string>, std::vector<std::int64_t>, std::vector<double>>;
 
+using Metadata = std::map<std::string, MetadataValue, std::less<>>;
+
 // Immutable and safe to share between threads. The map stays open as long as the object lives.
 class WeightFile {
  public:
@@ -91,17 +94,31 @@ class WeightFile {
   virtual const std::vector<WeightTensor>& tensors() const = 0;
   const WeightTensor* find(std::string_view name) const;  // null when absent
   // GGUF metadata; empty for safetensors.
-  virtual const std::map<std::string, MetadataValue, std::less<>>& metadata() const = 0;
+  virtual const Metadata& metadata() const = 0;
 
   std::int64_t integer(std::string_view key, std::int64_t fallback) const;
   double real(std::string_view key, double fallback) const;
   std::string text(std::string_view key, std::string fallback = {}) const;
+
+ protected:
+  void indexTensors();  // to be called when tensors() is complete
+
+ private:
+  std::unordered_map<std::string_view, const WeightTensor*> byName_;
 };
 
 // Opens and checks the whole header before returning: every count, length and offset against the file size,
-// with overflow-safe arithmetic. Errors name the field and byte offset. `path` may be a .gguf, a
-// .safetensors, or a folder with model.safetensors or model.safetensors.index.json.
+// with overflow-safe arithmetic. Errors name the field and byte offset. `path` may be a GGUF under any name
+// (also any one shard of a split model, which opens all of them), a .safetensors file, or a folder with
+// model.safetensors or model.safetensors.index.json. PyTorch pickles are refused: they hold programs.
 Result<std::shared_ptr<const WeightFile>> openWeights(const std::string& path);
+
+// Whether a file begins as a GGUF does, whatever its name; false when it cannot be read.
+bool isGgufFile(const std::string& path);
+
+// The files whose weights openWeights(path) reads: all shards, in the order in which they are numbered or
+// named.
+Result<std::vector<std::string>> weightFiles(const std::string& path);
 
 // Decodes elements [begin, begin + out.size()) of a tensor to f32; begin and size must be multiples of the
 // type's blockLength() (rows always are). The result is the reference's to the last bit, for any bytes;
@@ -109,7 +126,9 @@ Result<std::shared_ptr<const WeightFile>> openWeights(const std::string& path);
 // type.
 Status dequantise(const WeightTensor& tensor, std::int64_t begin, std::span<float> out);
 
-// "sha256:…" of a file, or of all weight files of a folder in the order of their names.
-Result<std::string> fileDigest(const std::string& path);
+// "sha256:…" of the bytes of weightFiles(path), one after the other. Digests are kept in the user's cache
+// folder, known again by path, size, times and inode; `fresh` reads the files in any case.
+enum class DigestSource { cached, fresh };
+Result<std::string> fileDigest(const std::string& path, DigestSource source = DigestSource::cached);
 
 }  // namespace decoscope
