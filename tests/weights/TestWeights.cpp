@@ -6,18 +6,11 @@
 #include <fstream>
 
 #include "core/model/weights/WeightFile.h"
+#include "tests/weights/Files.h"
 
 using namespace decoscope;
 
 namespace {
-
-void put(std::string& out, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out += static_cast<char>(value >> (8 * i));
-}
-void putText(std::string& out, const std::string& text) {
-  put(out, text.size(), 8);
-  out += text;
-}
 
 // A small GGUF with one text, one array and one tensor of four floats.
 std::string smallGguf() {
@@ -60,12 +53,6 @@ std::string twoTensors(const char* first, std::uint64_t firstOffset, const char*
   }
   f.resize((f.size() + 31) / 32 * 32 + 192, '\0');
   return f;
-}
-
-std::string safetensors(const std::string& header, std::size_t dataBytes) {
-  std::string f;
-  put(f, header.size(), 8);
-  return f + header + std::string(dataBytes, '\1');
 }
 
 }  // namespace
@@ -163,15 +150,69 @@ class TestWeights : public QObject {
         << R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})"
         << 4;
     QTest::newRow("not JSON") << "{" << 0;
+    QTest::newRow("leading space") << " {}" << 0;
+    QTest::newRow("a list") << "[]" << 0;
+    QTest::newRow("text behind") << "{}x" << 0;
+    QTest::newRow("deep") << "{\"a\":{\"b\":" + QString(100'000, QLatin1Char('[')) << 0;
+    QTest::newRow("not bytes") << R"({"a":{"dtype":"F4","shape":[3],"data_offsets":[0,2]}})" << 2;
+    QTest::newRow("no dtype") << R"({"a":{"shape":[1],"data_offsets":[0,4]}})" << 4;
+    QTest::newRow("a shape of text") << R"({"a":{"dtype":"F32","shape":["1"],"data_offsets":[0,4]}})" << 4;
+    QTest::newRow("a real shape") << R"({"a":{"dtype":"F32","shape":[1.0],"data_offsets":[0,4]}})" << 4;
+    QTest::newRow("one offset") << R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[4]}})" << 4;
+    QTest::newRow("three offsets") << R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4,4]}})" << 4;
+    QTest::newRow("field twice") << R"({"a":{"dtype":"F32","dtype":"F32","shape":[1],"data_offsets":[0,4]}})"
+                                 << 4;
+    QTest::newRow("an entry of text") << R"({"a":"F32"})" << 0;
     QTest::newRow("negative") << R"({"a":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}})" << 4;
   }
   void badSafetensorsAreRefused() {
     QFETCH(QString, header);
     QFETCH(int, bytes);
     const auto file = openWeights(
-        write("bad.safetensors", safetensors(header.toStdString(), static_cast<std::size_t>(bytes))));
+        write("bad.safetensors", safetensorsBytes(header.toStdString(), static_cast<std::size_t>(bytes))));
     QVERIFY(!file);
     QCOMPARE(file.error().code, ErrorCode::badInput);
+  }
+  void goodSafetensorsAreRead_data() {
+    QTest::addColumn<QString>("header");
+    QTest::addColumn<int>("bytes");
+    QTest::addColumn<int>("tensors");
+    const auto one = [](const char* type, const char* shape, int bytes) {
+      QTest::newRow(type) << QStringLiteral(R"({"a":{"dtype":"%1","shape":%2,"data_offsets":[0,%3]}})")
+                                 .arg(type, shape)
+                                 .arg(bytes)
+                          << bytes << 1;
+    };
+    for (const char* type :
+         {"BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"})
+      one(type, "[2,3]", 6);
+    for (const char* type : {"I16", "U16", "F16", "BF16"}) one(type, "[2,3]", 12);
+    for (const char* type : {"I32", "U32", "F32"}) one(type, "[2,3]", 24);
+    for (const char* type : {"F64", "I64", "U64", "C64"}) one(type, "[2,3]", 48);
+    one("F4", "[2,4]", 4);
+    one("F6_E2M3", "[2,4]", 6);
+    one("F6_E3M2", "[2,4]", 6);
+    QTest::newRow("scalar") << R"({"a":{"dtype":"F32","shape":[],"data_offsets":[0,4]}})" << 4 << 1;
+    QTest::newRow("nothing") << "{}" << 0 << 0;
+    QTest::newRow("only metadata") << R"({"__metadata__":{"format":"pt"}})" << 0 << 0;
+    QTest::newRow("zero size")
+        << R"({"z":{"dtype":"F32","shape":[0,7],"data_offsets":[4,4]},"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})"
+        << 4 << 2;
+    QTest::newRow("padded") << R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}     )" << 4 << 1;
+    QTest::newRow("unknown field")
+        << R"({"a":{"note":{"x":[1.5,null]},"dtype":"F32","shape":[1],"data_offsets":[0,4]}})" << 4 << 1;
+  }
+  void goodSafetensorsAreRead() {
+    QFETCH(QString, header);
+    QFETCH(int, bytes);
+    QFETCH(int, tensors);
+    const auto file = openWeights(
+        write("good.safetensors", safetensorsBytes(header.toStdString(), static_cast<std::size_t>(bytes))));
+    QVERIFY2(file.has_value(), file ? "" : file.error().text().c_str());
+    QCOMPARE((*file)->tensors().size(), static_cast<std::size_t>(tensors));
+    std::size_t total = 0;
+    for (const WeightTensor& tensor : (*file)->tensors()) total += tensor.data.size();
+    QCOMPARE(total, static_cast<std::size_t>(bytes));
   }
   void hugeSafetensorsHeaderIsRefused() {
     std::string f;
