@@ -11,6 +11,9 @@ target_compile_definitions(decoscope_options INTERFACE DECOSCOPE_VERSION="${PROJ
 if(DECOSCOPE_SANITIZE)
   target_compile_options(decoscope_options INTERFACE -fsanitize=address,undefined -fno-omit-frame-pointer)
   target_link_options(decoscope_options INTERFACE -fsanitize=address,undefined)
+  if(DECOSCOPE_FUZZ)
+    target_compile_options(decoscope_options INTERFACE -fsanitize=fuzzer-no-link -fno-sanitize-recover=all)
+  endif()
 endif()
 
 # decoscope_folder(NAME [RECURSE] [PUBLIC lib…] [PRIVATE lib…]): a static library of the current folder's *.cpp.

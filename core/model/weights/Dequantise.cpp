@@ -14,6 +14,7 @@ Status dequantise(const WeightTensor& tensor, std::int64_t begin, std::span<floa
     return fail(
         ErrorCode::unsupported, "weights of type " + tensor.typeName + " cannot be read", where,
         "Supported: F32, F16, BF16, F64, F8, integers, and ggml's Q, IQ and TQ types, MXFP4 and NVFP4.");
+  if (count == 0) return {};
   const std::int64_t length = traits.blockLength, bytes = traits.blockBytes;
   if (begin % length != 0 || count % length != 0)
     return fail(ErrorCode::usage,
