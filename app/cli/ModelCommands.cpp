@@ -1,11 +1,12 @@
-#include <cstdlib>
-#include <fstream>
+#include <cstdio>
+#include <filesystem>
 #include <iostream>
 
 #include "app/cli/Command.h"
 #include "app/cli/SafetensorsWriter.h"
 #include "core/decode/Decoder.h"
 #include "core/model/Catalog.h"
+#include "core/model/ModelFetch.h"
 #include "core/model/weights/WeightFile.h"
 
 namespace decoscope::cli {
@@ -50,52 +51,137 @@ json modelJson(const ModelInfo& info, const Tokenizer* tokenizer) {
           {"tensors", std::move(tensors)}};
 }
 
+json orNull(const std::string& text) {
+  return text.empty() ? json(nullptr) : json(text);
+}
+json orNull(std::int64_t number) {
+  return number == 0 ? json(nullptr) : json(number);
+}
+
+json factsJson(const ModelFacts& facts) {
+  return {{"architecture", orNull(facts.architecture)},
+          {"parameters", orNull(facts.parameters)},
+          {"layers", orNull(facts.layers)},
+          {"dtype", orNull(facts.dtype)},
+          {"quantisation", orNull(facts.quantisation)},
+          {"context", orNull(facts.context)},
+          {"licence", orNull(facts.licence)}};
+}
+
+json entryJson(const CatalogEntry& entry) {
+  json model = factsJson(entry.facts);
+  model.update({{"name", entry.name},
+                {"path", entry.path},
+                {"format", entry.format},
+                {"source", entry.source},
+                {"bytes", entry.bytes}});
+  if (!entry.problem.empty()) model["problem"] = entry.problem;
+  return model;
+}
+
+// "134.5 M", "1.24 G"
+std::string shortNumber(double number) {
+  const char* const units[] = {"", " k", " M", " G", " T"};
+  int unit = 0;
+  for (; number >= 1000 && unit < 4; ++unit) number /= 1000;
+  char text[32];
+  std::snprintf(text, sizeof text, number < 100 && unit > 0 ? "%.1f%s" : "%.0f%s", number, units[unit]);
+  return text;
+}
+
 Result<int> listCommand(const Context& context) {
-  json models = json::array();
-  for (const CatalogEntry& entry : listModels())
-    models.push_back({{"name", entry.name},
-                      {"path", entry.path},
-                      {"format", entry.format},
-                      {"source", entry.source},
-                      {"bytes", entry.bytes}});
+  const std::vector<CatalogEntry> models = listModels();
   if (context.json) {
-    printJson({{"models", models}});
-  } else {
-    if (models.empty())
-      std::cout
-          << "No models found. `decoscope-cli models fetch SmolLM2-135M-Instruct` says how to get one.\n";
-    for (const json& model : models)
-      std::cout << model["name"].get<std::string>() << "  " << model["format"].get<std::string>() << "  "
-                << model["bytes"].get<std::int64_t>() / 1'000'000 << " MB  "
-                << model["path"].get<std::string>() << '\n';
+    json list = json::array();
+    for (const CatalogEntry& entry : models) list.push_back(entryJson(entry));
+    printJson({{"models", list}});
+    return 0;
+  }
+  if (models.empty())
+    std::cout << "No models found. `decoscope-cli models fetch SmolLM2-135M-Instruct` brings one.\n";
+  for (const CatalogEntry& entry : models) {
+    const ModelFacts& facts = entry.facts;
+    std::cout << entry.name << "  " << entry.format << "  ";
+    if (entry.problem.empty())
+      std::cout << (facts.architecture.empty() ? "?" : facts.architecture) << "  "
+                << shortNumber(static_cast<double>(facts.parameters)) << " parameters  " << facts.dtype
+                << "  ";
+    std::cout << shortNumber(static_cast<double>(entry.bytes)) << "B  " << entry.path << '\n';
+    if (!entry.problem.empty()) std::cout << "  cannot be opened: " << entry.problem << '\n';
   }
   return 0;
 }
 
+// What the headers say, where no backend of this build can say more.
+json headerJson(const std::string& path, const ModelFacts& facts, const Tokenizer* tokenizer,
+                const std::string& problem) {
+  json document = factsJson(facts), tensors = json::array();
+  if (const auto weights = openWeights(path))
+    for (const WeightTensor& tensor : (*weights)->tensors())
+      tensors.push_back(
+          {{"name", tensor.name}, {"role", ""}, {"type", tensor.typeName}, {"shape", tensor.shape}});
+  document.update({{"name", std::filesystem::path(path).stem().string()},
+                   {"path", path},
+                   {"format", facts.format},
+                   {"bytes", facts.bytes},
+                   {"tokenizer", tokenizer ? json(tokenizer->description()) : json(nullptr)},
+                   {"capabilities", json::array()},
+                   {"tensors", std::move(tensors)},
+                   {"problem", problem}});
+  return document;
+}
+
+// The description of a model on disk: the backend's, completed by what headers and the catalog say.
+Result<json> fileJson(const std::string& name) {
+  DECOSCOPE_ASSIGN(const std::string path, resolveModel(name));
+  DECOSCOPE_ASSIGN(const ModelFacts facts, modelFacts(path));
+  const auto tokenizer = loadModelTokenizer(path);
+  const Tokenizer* described = tokenizer ? tokenizer->get() : nullptr;
+  const auto info = describeModel(path);
+  if (!info && info.error().code != ErrorCode::unsupported) return tl::unexpected<Error>(info.error());
+  json document =
+      info ? modelJson(*info, described) : headerJson(path, facts, described, info.error().text());
+  document["quantisation"] = orNull(facts.quantisation);
+  document["licence"] = orNull(facts.licence);
+  for (const CatalogEntry& entry : listModels())
+    if (entry.path == path) {
+      document["name"] = entry.name;
+      document["source"] = entry.source;
+    }
+  DECOSCOPE_ASSIGN(const std::string digest, fileDigest(path));
+  document["sha256"] = digest.substr(7);
+  return document;
+}
+
 Result<int> showCommand(const Context& context, const std::string& name) {
-  DECOSCOPE_ASSIGN(const ModelInfo info, describeModel(name));
-  const auto tokenizer = loadModelTokenizer(name);
-  json document = modelJson(info, tokenizer ? tokenizer->get() : nullptr);
-  if (info.format != "table") {
-    DECOSCOPE_ASSIGN(document["sha256"], fileDigest(info.path));
-    document["sha256"] = document["sha256"].get<std::string>().substr(7);
-  } else {
+  json document;
+  if (name.starts_with("table:")) {
+    DECOSCOPE_ASSIGN(const ModelInfo info, describeModel(name));
+    const auto tokenizer = loadModelTokenizer(name);
+    document = modelJson(info, tokenizer ? tokenizer->get() : nullptr);
     document["sha256"] = nullptr;
+  } else {
+    DECOSCOPE_ASSIGN(document, fileJson(name));
   }
   if (context.json) {
     printJson(document);
     return 0;
   }
+  const std::size_t tensors = document["tensors"].size();
   document.erase("tensors");
   for (const auto& [key, value] : document.items())
     std::cout << key << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << '\n';
-  std::cout << "tensors: " << info.tensors.size() << '\n';
+  std::cout << "tensors: " << tensors << '\n';
   return 0;
 }
 
 Result<int> verifyCommand(const Context& context, const std::string& name) {
   DECOSCOPE_ASSIGN(const ModelInfo info, describeModel(name));
   // Opening checks the header; loading checks every tensor's shape and decodes it.
+  if (info.format != "table") {
+    // Not what was remembered of the files: what stands in them now.
+    DECOSCOPE_TRY(fileDigest(info.path, DigestSource::fresh));
+  }
   DECOSCOPE_ASSIGN(const LoadedModel loaded, loadModel(name, LoadOptions{}, context.stop));
   const json document = {{"name", info.name},
                          {"tensors", info.tensors.size()},
@@ -110,21 +196,15 @@ Result<int> verifyCommand(const Context& context, const std::string& name) {
 }
 
 Result<int> fetchCommand(const Context& context, const std::string& name) {
-  if (auto present = resolveModel(name)) {
-    if (context.json)
-      printJson({{"name", name}, {"path", *present}, {"fetched", false}});
-    else
-      std::cout << name << " is there: " << *present << '\n';
-    return 0;
+  const auto present = resolveModel(name);
+  std::string path = present ? *present : "";
+  if (!present) {
+    DECOSCOPE_ASSIGN(path, fetchModel(name, context.stop));
   }
-  const char* script = std::getenv("DECOSCOPE_FETCH_MODEL");
-  if (name != "SmolLM2-135M-Instruct" || !script)
-    return fail(ErrorCode::notFound, "'" + name + "' cannot be fetched from here", "models fetch",
-                "Run packaging/fetch-model in the source tree; it fetches SmolLM2-135M-Instruct.");
-  if (std::system((std::string("bash '") + script + "' >&2").c_str()) != 0)
-    return fail(ErrorCode::failed, "fetching failed", script, "Check the network and try again; it resumes.");
-  DECOSCOPE_ASSIGN(const std::string path, resolveModel(name));
-  if (context.json) printJson({{"name", name}, {"path", path}, {"fetched", true}});
+  if (context.json)
+    printJson({{"name", name}, {"path", path}, {"fetched", !present}});
+  else
+    std::cout << name << (present ? " is there: " : " was fetched: ") << path << '\n';
   return 0;
 }
 

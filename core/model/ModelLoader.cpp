@@ -16,10 +16,6 @@ namespace {
 
 constexpr const char* kTable = "table:";
 
-bool isGguf(const std::string& path) {
-  return path.ends_with(".gguf");
-}
-
 Status checkRemote(const std::string& name) {
   if (name.starts_with("http://") || name.starts_with("https://"))
     return fail(ErrorCode::unsupported, "models behind a URL are not supported yet", name,
@@ -36,7 +32,7 @@ Result<std::shared_ptr<const Tokenizer>> loadModelTokenizer(const std::string& n
     return parts.tokenizer;
   }
   DECOSCOPE_ASSIGN(const std::string path, resolveModel(name));
-  if (!isGguf(path))
+  if (!isGgufFile(path))
     return loadTokenizer(path.ends_with(".safetensors") ? std::filesystem::path(path).parent_path().string()
                                                         : path);
   DECOSCOPE_ASSIGN(const auto weights, openWeights(path));
@@ -69,7 +65,7 @@ Result<LoadedModel> loadModel(const std::string& name, const LoadOptions& option
 #ifdef DECOSCOPE_WITH_TORCH
   DECOSCOPE_ASSIGN(auto weights, openWeights(path));
   LoadedModel loaded;
-  if (isGguf(path)) {
+  if (isGgufFile(path)) {
     DECOSCOPE_ASSIGN(loaded.tokenizer, tokenizerFromGguf(*weights));
   } else {
     DECOSCOPE_ASSIGN(loaded.tokenizer, loadModelTokenizer(path));

@@ -1,5 +1,6 @@
 #include "core/model/weights/WeightFile.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -13,6 +14,7 @@ namespace fs = std::filesystem;
 }
 
 std::int64_t WeightTensor::elements() const {
+  if (std::find(shape.begin(), shape.end(), 0) != shape.end()) return 0;
   std::int64_t count = 1;
   for (const std::int64_t dimension : shape) count *= dimension;
   return count;
