@@ -88,6 +88,7 @@ Result<std::string> findPython(const std::string& wanted, const std::string& byH
   if (!wanted.empty()) choices = {wanted};
   bool any = false;
   for (const std::string& python : choices) {
+    if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
     if (run({python, "-c", "import importlib.util, sys; sys.exit(importlib.util.find_spec('pip') is None)"},
             stop) == 0)
       return python;

@@ -1,0 +1,123 @@
+// The commands about models, as scripts see them.
+#include <QDir>
+#include <QProcess>
+#include <QTemporaryDir>
+#include <QTest>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "core/model/weights/WeightFile.h"
+#include "tests/weights/Files.h"
+
+using namespace decoscope;
+using nlohmann::json;
+
+namespace {
+
+struct Outcome {
+  int code = -1;
+  json document;
+};
+
+}  // namespace
+
+class TestModelCommands : public QObject {
+  Q_OBJECT
+  QTemporaryDir home_;
+
+  Outcome call(const QStringList& arguments) const {
+    QProcess process;
+    QProcessEnvironment environment = QProcessEnvironment::systemEnvironment();
+    environment.insert("HOME", home_.path());
+    environment.insert("XDG_CACHE_HOME", home_.filePath("cache"));
+    environment.insert("DECOSCOPE_MODELS", home_.filePath("models"));
+    for (const char* other :
+         {"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "OLLAMA_MODELS", "LLAMA_CACHE"})
+      environment.remove(other);
+    process.setProcessEnvironment(environment);
+    process.start(QStringLiteral(DECOSCOPE_CLI), arguments);
+    if (!process.waitForFinished(60'000) || process.exitStatus() != QProcess::NormalExit) return {};
+    return {process.exitCode(), json::parse(process.readAllStandardOutput().toStdString(), nullptr, false)};
+  }
+  std::string path(const char* name) const { return home_.filePath(name).toStdString(); }
+
+ private Q_SLOTS:
+  void initTestCase() {
+    QDir(home_.path()).mkpath("models");
+    const auto model = [](const char* architecture) {
+      return ggufBytes({{"general.architecture", std::string(architecture)},
+                        {"general.license", std::string("mit")},
+                        {std::string(architecture) + ".block_count", std::uint32_t{3}}},
+                       {{"t", 0, {4, 2}, std::string(32, 'x')}});
+    };
+    writeFile(path("models/Strange-Q4_0.gguf"), model("strange"));
+    writeFile(path("models/Cut.gguf"), "GGUF");
+  }
+  void listHasOneItemForEach() {
+    const Outcome list = call({"models", "list", "--json"});
+    QCOMPARE(list.code, 0);
+    const json& models = list.document["models"];
+    QCOMPARE(models.size(), std::size_t{2});
+    QVERIFY(models[0]["name"] == "Cut");
+    QVERIFY(models[0]["problem"].is_string());
+    QVERIFY(models[0]["architecture"].is_null());
+    for (const char* key : {"name", "path", "format", "source", "bytes", "architecture", "parameters",
+                            "layers", "dtype", "quantisation", "context", "licence"})
+      QVERIFY2(models[1].contains(key), key);
+    QVERIFY(!models[1].contains("problem"));
+    QVERIFY(models[1]["name"] == "Strange");
+    QVERIFY(models[1]["source"] == "DECOSCOPE_MODELS");
+    QVERIFY(models[1]["parameters"] == 8);
+    QVERIFY(models[1]["layers"] == 3);
+    QVERIFY(models[1]["context"].is_null());
+    QCOMPARE(call({"models", "list"}).code, 0);
+  }
+  void showSaysWhatTheHeadersSay() {
+    const Outcome show = call({"models", "show", "strange", "--json"});
+    QCOMPARE(show.code, 0);
+    for (const char* key : {"name", "path", "architecture", "parameters", "layers", "dtype", "context",
+                            "tokenizer", "licence", "sha256", "capabilities", "tensors", "problem"})
+      QVERIFY2(show.document.contains(key), key);
+    QVERIFY(show.document["name"] == "Strange");
+    QVERIFY(show.document["licence"] == "mit");
+    QCOMPARE(show.document["tensors"].size(), std::size_t{1});
+    QCOMPARE(show.document["sha256"].get<std::string>().size(), std::size_t{64});
+  }
+  void mistakesHaveTheirExitCodes() {
+    const Outcome typo = call({"models", "show", "Strnge", "--json"});
+    QCOMPARE(typo.code, 3);
+    QVERIFY(typo.document["error"]["hint"] == "Did you mean Strange?");
+    QCOMPARE(call({"models", "show", "Cut", "--json"}).code, 3);
+    QCOMPARE(call({"models", "fetch", "Nothing", "--json"}).code, 3);
+    const Outcome there = call({"models", "fetch", "Strange", "--json"});
+    QCOMPARE(there.code, 0);
+    QVERIFY(there.document["fetched"] == false);
+  }
+  void dequantiseWritesTheReference_data() {
+    QTest::addColumn<QString>("tensor");
+    const auto expected = openWeights(DECOSCOPE_FIXTURES "/quant/all-types-dequantised.safetensors");
+    if (!expected) QSKIP("the reference data is not there");
+    for (const WeightTensor& tensor : (*expected)->tensors())
+      QTest::newRow(tensor.name.c_str()) << QString::fromStdString(tensor.name);
+  }
+  void dequantiseWritesTheReference() {
+    QFETCH(QString, tensor);
+    const std::string out = path("out.safetensors"), name = tensor.toStdString();
+    QCOMPARE(call({"dequantise", DECOSCOPE_FIXTURES "/quant/all-types.gguf", "--tensor", tensor, "--out",
+                   QString::fromStdString(out), "--json"})
+                 .code,
+             0);
+    const auto written = openWeights(out),
+               expected = openWeights(DECOSCOPE_FIXTURES "/quant/all-types-dequantised.safetensors");
+    QVERIFY(written && expected);
+    const WeightTensor *one = (*written)->find(name), *other = (*expected)->find(name);
+    QVERIFY(one && other);
+    QCOMPARE(one->typeName, std::string("F32"));
+    QCOMPARE(one->shape, other->shape);
+    QCOMPARE(one->data.size(), other->data.size());
+    QVERIFY(std::memcmp(one->data.data(), other->data.data(), one->data.size()) == 0);
+  }
+};
+
+QTEST_GUILESS_MAIN(TestModelCommands)
+#include "TestModelCommands.moc"
