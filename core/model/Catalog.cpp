@@ -193,6 +193,9 @@ Result<std::string> resolveModel(const std::string& nameOrPath) {
     });
   if (!best)
     best = pick([&](Base base, const CatalogEntry&) { return base.substr(base.rfind('/') + 1) == wanted; });
+  if (best && !best->problem.empty())
+    return fail(ErrorCode::badInput, "the model '" + best->name + "' cannot be used: " + best->problem,
+                best->path);
   if (best) return best->path;
   return fail(ErrorCode::notFound, "there is no model '" + nameOrPath + "'", "--model",
               hintFor(nameOrPath, found));

@@ -124,12 +124,11 @@ class Finder {
     std::vector<fs::path> paths = children(repository / "snapshots");
     std::string main = readSmall(repository / "refs" / "main", 256);
     while (!main.empty() && std::isspace(static_cast<unsigned char>(main.back()))) main.pop_back();
-    const auto age = [&](const fs::path& path) {
+    std::stable_sort(paths.begin(), paths.end(), [&](const fs::path& a, const fs::path& b) {
       std::error_code error;
-      return std::pair(path.filename() != main, -fs::last_write_time(path, error).time_since_epoch().count());
-    };
-    std::stable_sort(paths.begin(), paths.end(),
-                     [&](const fs::path& a, const fs::path& b) { return age(a) < age(b); });
+      if ((a.filename() == main) != (b.filename() == main)) return a.filename() == main;
+      return fs::last_write_time(a, error) > fs::last_write_time(b, error);
+    });
     return paths;
   }
 

@@ -198,7 +198,17 @@ class TestCatalog : public QObject {
     put(library + "library/broken/latest", "{");
     put(library + "library/evil/latest",
         R"({"layers":[{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:../../../etc/passwd"}]})");
-    QCOMPARE(names(), (Names{"broken", "evil", "half", "llama3.2", "llama3.2:1b", "someone/tuned:q8"}));
+    std::string adapted = manifest('a');
+    adapted.replace(adapted.find("image.license"), 13, "image.adapter");
+    put(library + "library/adapted/latest", adapted);
+    QCOMPARE(names(),
+             (Names{"adapted", "broken", "evil", "half", "llama3.2", "llama3.2:1b", "someone/tuned:q8"}));
+    for (const char* name : {"adapted", "broken", "evil", "half"}) {
+      const auto resolved = resolveModel(name);
+      QVERIFY(!resolved);
+      QCOMPARE(resolved.error().code, ErrorCode::badInput);
+    }
+    QVERIFY(resolveModel("adapted").error().message.find("adapter") != std::string::npos);
     QVERIFY(!entry("broken").problem.empty() && !entry("evil").problem.empty());
     QVERIFY(entry("half").problem.find("missing") != std::string::npos);
     QCOMPARE(resolveModel("llama3.2:1b").value(), path(blobs + "sha256-" + digestName('a')));

@@ -28,6 +28,9 @@ Result<std::vector<std::string>> safetensorsFiles(const std::string& folder);
 // is at most 100 MB by the format's own rule.
 Result<std::vector<WeightTensor>> readSafetensors(const MappedFile& file);
 
+// The weight_map of model.safetensors.index.json: tensor → file, none of them outside the folder.
+Result<std::map<std::string, std::string>> readSafetensorsIndex(const MappedFile& file);
+
 // The one refusal of PyTorch's own format.
 tl::unexpected<Error> refusePickle(const std::string& path);
 

@@ -116,25 +116,11 @@ struct Index {
   ShardIndex where;
 };
 
-Result<Index> readIndex(const fs::path& path) {
+Result<Index> openIndex(const fs::path& path) {
   DECOSCOPE_ASSIGN(const auto file, MappedFile::open(path.string()));
-  const auto bytes = file->bytes();
-  if (bytes.size() > kMaximumIndex)
-    return fail(ErrorCode::badInput, "the index is larger than 64 MiB", path.string());
-  IndexReader reader;
-  const char* begin = reinterpret_cast<const char*>(bytes.data());
-  if (!json::sax_parse(begin, begin + bytes.size(), &reader) && reader.problem.empty())
-    reader.problem = "the index is not JSON";
-  if (reader.problem.empty() && !reader.found) reader.problem = "the index has no weight_map";
-  if (!reader.problem.empty()) return fail(ErrorCode::badInput, reader.problem, path.string());
+  DECOSCOPE_ASSIGN(const auto shardOf, readSafetensorsIndex(*file));
   std::map<std::string, std::size_t> numbers;
-  for (const auto& [name, shard] : reader.entries) {
-    const fs::path relative = shard;
-    if (relative.empty() || relative.is_absolute() ||
-        std::find(relative.begin(), relative.end(), "..") != relative.end())
-      return fail(ErrorCode::badInput, "a shard lies outside the folder", path.string() + ", tensor " + name);
-    numbers.emplace(shard, 0);
-  }
+  for (const auto& [tensor, shard] : shardOf) numbers.emplace(shard, 0);
   Index index;
   for (auto& [shard, number] : numbers) {
     number = index.shards.size();
@@ -144,9 +130,7 @@ Result<Index> readIndex(const fs::path& path) {
       return fail(ErrorCode::notFound, "the shard " + shard + " is missing", index.shards.back(),
                   "The index names it: download the rest of the model.");
   }
-  for (const auto& [name, shard] : reader.entries)
-    if (!index.where.emplace(name, numbers.at(shard)).second)
-      return fail(ErrorCode::badInput, "tensor '" + name + "' stands twice in the index", path.string());
+  for (const auto& [tensor, shard] : shardOf) index.where.emplace(tensor, numbers.at(shard));
   return index;
 }
 
@@ -156,7 +140,7 @@ Result<Index> indexOf(const std::string& folder) {
   const fs::path single = fs::path(folder) / "model.safetensors",
                  index = fs::path(folder) / "model.safetensors.index.json";
   if (fs::exists(single, error)) return Index{{single.string()}, {}};
-  if (fs::exists(index, error)) return readIndex(index);
+  if (fs::exists(index, error)) return openIndex(index);
   for (const char* pickle : {"pytorch_model.bin", "pytorch_model.bin.index.json"})
     if (fs::exists(fs::path(folder) / pickle, error)) return refusePickle(folder + "/" + pickle);
   return fail(ErrorCode::badInput, "the folder holds no weights", folder,
@@ -164,6 +148,28 @@ Result<Index> indexOf(const std::string& folder) {
 }
 
 }  // namespace
+
+Result<std::map<std::string, std::string>> readSafetensorsIndex(const MappedFile& file) {
+  const auto bytes = file.bytes();
+  if (bytes.size() > kMaximumIndex)
+    return fail(ErrorCode::badInput, "the index is larger than 64 MiB", file.path());
+  IndexReader reader;
+  const char* begin = reinterpret_cast<const char*>(bytes.data());
+  if (!json::sax_parse(begin, begin + bytes.size(), &reader) && reader.problem.empty())
+    reader.problem = "the index is not JSON";
+  if (reader.problem.empty() && !reader.found) reader.problem = "the index has no weight_map";
+  if (!reader.problem.empty()) return fail(ErrorCode::badInput, reader.problem, file.path());
+  std::map<std::string, std::string> shards;
+  for (auto& [tensor, shard] : reader.entries) {
+    const fs::path relative = shard;
+    if (relative.empty() || relative.is_absolute() ||
+        std::find(relative.begin(), relative.end(), "..") != relative.end())
+      return fail(ErrorCode::badInput, "a shard lies outside the folder", file.path() + ", tensor " + tensor);
+    if (!shards.emplace(tensor, std::move(shard)).second)
+      return fail(ErrorCode::badInput, "tensor '" + tensor + "' stands twice in the index", file.path());
+  }
+  return shards;
+}
 
 Result<std::shared_ptr<const WeightFile>> openSafetensors(
     std::vector<std::shared_ptr<const MappedFile>> files, const std::string& path, const ShardIndex& index) {
