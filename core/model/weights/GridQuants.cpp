@@ -20,8 +20,10 @@ unsigned evenSigns(unsigned seven) {
   return seven | (static_cast<unsigned>(std::popcount(seven)) & 1) << 7;
 }
 
+// By table, so that a NaN keeps its sign as it does in the reference: a product, not a negation.
+constexpr float kSigns[2] = {1, -1};
 float signOf(unsigned signs, int i) {
-  return (signs >> i) & 1 ? -1.0f : 1.0f;
+  return kSigns[(signs >> i) & 1];
 }
 
 void eightOf(std::uint16_t point, float scale, unsigned signs, float* out) {
