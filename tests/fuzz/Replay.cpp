@@ -16,11 +16,37 @@
 #include <string>
 #include <vector>
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define DECOSCOPE_SANITIZED
+#endif
+#endif
+#if !defined(__SANITIZE_ADDRESS__) && !defined(DECOSCOPE_SANITIZED)
+#define DECOSCOPE_COUNT_MEMORY
+#endif
+
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace {
 
-std::atomic<std::size_t> held{0}, most{0};
+std::atomic<std::size_t> held{0}, most{0};  // bytes
+
+bool replay(const std::filesystem::path& path) {
+  std::ifstream stream(path, std::ios::binary);
+  const std::vector<char> bytes{std::istreambuf_iterator<char>(stream), {}};
+  const std::size_t before = held;
+  most = before;
+  LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
+  const std::size_t used = most - before, allowed = (std::size_t{64} << 20) + 64 * bytes.size();
+  if (used > allowed)
+    std::fprintf(stderr, "%s (%zu bytes) took %zu bytes of memory\n", path.c_str(), bytes.size(), used);
+  return used <= allowed;
+}
+
+}  // namespace
+
+#ifdef DECOSCOPE_COUNT_MEMORY
+namespace {
 
 void* take(std::size_t size) {
   void* block = std::malloc(size);
@@ -41,21 +67,8 @@ void release(void* block) {
   std::free(block);
 }
 
-bool replay(const std::filesystem::path& path) {
-  std::ifstream stream(path, std::ios::binary);
-  const std::vector<char> bytes{std::istreambuf_iterator<char>(stream), {}};
-  const std::size_t before = held;
-  most = before;
-  LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
-  const std::size_t used = most - before, allowed = (std::size_t{64} << 20) + 64 * bytes.size();
-  if (used > allowed)
-    std::fprintf(stderr, "%s (%zu bytes) took %zu bytes of memory\n", path.c_str(), bytes.size(), used);
-  return used <= allowed;
-}
-
 }  // namespace
 
-#if !defined(__SANITIZE_ADDRESS__)
 void* operator new(std::size_t size) {
   return take(size);
 }
