@@ -74,11 +74,13 @@ class Finder {
  public:
   std::vector<FoundModel> take() { return std::move(models_); }
 
-  // `folderName` is the name of a model that is a whole folder; empty: the folder's own.
+  // With `folderName` the folder itself may be a model of that name, but none below it: those are parts of
+  // something else, such as the text encoder of a picture model. Without, any folder may be one, under its
+  // own name.
   void scan(const fs::path& folder, const std::string& source, int depth,
             const std::string& folderName = {}) {
     left_ = kMaximumEntries;
-    descend(folder, source, depth, folderName);
+    descend(folder, source, depth, folderName, true);
   }
 
   void scanHuggingFace(const fs::path& hub) {
@@ -132,16 +134,17 @@ class Finder {
     return paths;
   }
 
-  void descend(const fs::path& folder, const std::string& source, int depth, const std::string& folderName) {
+  void descend(const fs::path& folder, const std::string& source, int depth, const std::string& folderName,
+               bool top) {
     std::error_code error;
-    if (isModelFolder(folder)) {
+    if ((top || folderName.empty()) && isModelFolder(folder)) {
       add({folderName.empty() ? folder.filename().string() : folderName, "", folder.string(), source, ""});
       return;
     }
     for (const fs::path& path : children(folder)) {
       if (--left_ < 0) return;
       if (fs::is_directory(path, error)) {
-        if (depth > 0) descend(path, source, depth - 1, {});
+        if (depth > 0) descend(path, source, depth - 1, folderName, false);
       } else if (path.extension() == ".gguf" && fs::is_regular_file(path, error)) {
         addFile(path, source);
       }

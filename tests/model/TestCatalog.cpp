@@ -134,6 +134,7 @@ class TestCatalog : public QObject {
     const std::string repository = ".cache/huggingface/hub/models--org--Y/";
     putFolder(repository + "snapshots/aaaa");
     putFolder(repository + "snapshots/bbbb");
+    putFolder(".cache/huggingface/hub/models--org--picture/snapshots/1/text_encoder");
     putFolder(repository + "snapshots/cccc");
     put(repository + "refs/main", "bbbb\n");
     QCOMPARE(names(), Names{"org/Y"});
