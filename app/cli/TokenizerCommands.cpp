@@ -2,6 +2,7 @@
 
 #include "app/cli/Command.h"
 #include "core/tokenizer/Chat.h"
+#include "core/tokenizer/jinja/Json.h"
 
 namespace decoscope::cli {
 
@@ -32,6 +33,47 @@ Result<int> tokenizeCommand(const Context& context, const TokenizeOptions& optio
     else
       for (const TokenId id : ids) std::cout << id << '\t' << tokenizer->pieceOf(id) << '\n';
   }
+  return 0;
+}
+
+struct RenderChatOptions {
+  std::optional<std::string> model, templateFile, bos, eos, date;
+  std::string messages;
+  std::vector<std::string> variables;
+  bool noPrompt = false;
+};
+
+Result<int> renderChatCommand(const Context& context, const RenderChatOptions& options) {
+  if (!options.model && !options.templateFile)
+    return fail(ErrorCode::usage, "there is no template", "--model", "Give --model or --template.");
+  ChatOptions chatOptions;
+  chatOptions.bosToken = options.bos;
+  chatOptions.eosToken = options.eos;
+  if (options.noPrompt) chatOptions.addGenerationPrompt = false;
+  if (options.date) {
+    DECOSCOPE_ASSIGN(chatOptions.date, parseChatDate(*options.date));
+  }
+  DECOSCOPE_ASSIGN(const std::string json, readFile(options.messages));
+  DECOSCOPE_ASSIGN(Chat chat, parseChat(json, options.messages));
+  for (const std::string& variable : options.variables) {
+    const auto equals = variable.find('=');
+    if (equals == std::string::npos || equals == 0)
+      return fail(ErrorCode::usage, "not NAME=JSON: " + variable, "--set");
+    DECOSCOPE_ASSIGN(jinja::Value value, jinja::parseJson(variable.substr(equals + 1), "--set " + variable));
+    chat.variables.emplace_back(variable.substr(0, equals), std::move(value));
+  }
+  std::string rendered;
+  if (options.templateFile) {
+    DECOSCOPE_ASSIGN(const std::string chatTemplate, readFile(*options.templateFile));
+    DECOSCOPE_ASSIGN(rendered, renderChat(chatTemplate, chat, chatOptions));
+  } else {
+    DECOSCOPE_ASSIGN(const auto tokenizer, loadModelTokenizer(*options.model));
+    DECOSCOPE_ASSIGN(rendered, renderChat(*tokenizer, chat, chatOptions));
+  }
+  if (context.json)
+    printJson({{"text", rendered}});
+  else
+    std::cout << rendered;
   return 0;
 }
 
@@ -70,23 +112,22 @@ void addTokenizerCommands(CLI::App& app) {
     return 0;
   });
 
-  auto chatModel = std::make_shared<std::string>(), messages = std::make_shared<std::string>();
-  auto noPrompt = std::make_shared<bool>(false);
+  auto chat = std::make_shared<RenderChatOptions>();
   auto* render = app.add_subcommand("render-chat", "A chat as the model sees it");
-  render->add_option("--model", *chatModel, "Model or tokenizer files")->required();
-  render->add_option("--messages", *messages, "JSON file of messages")->required();
-  render->add_flag("--no-generation-prompt", *noPrompt, "Do not open the assistant's turn");
-  onRun(render, [=](const Context& context) -> Result<int> {
-    DECOSCOPE_ASSIGN(const auto tokenizer, loadModelTokenizer(*chatModel));
-    DECOSCOPE_ASSIGN(const std::string text, readFile(*messages));
-    DECOSCOPE_ASSIGN(const auto chat, parseChatMessages(text, *messages));
-    DECOSCOPE_ASSIGN(const std::string rendered, renderChat(*tokenizer, chat, !*noPrompt));
-    if (context.json)
-      printJson({{"text", rendered}});
-    else
-      std::cout << rendered;
-    return 0;
-  });
+  auto* chatModel = render->add_option("--model", chat->model, "Model or tokenizer files");
+  render->add_option("--template", chat->templateFile, "A chat template, instead of the model's")
+      ->excludes(chatModel);
+  render->add_option("--messages", chat->messages, "JSON file of messages")->required();
+  render->add_option("--bos", chat->bos, "The template's bos_token");
+  render->add_option("--eos", chat->eos, "The template's eos_token");
+  render->add_flag("--no-generation-prompt", chat->noPrompt, "Do not open the assistant's turn");
+  render->add_option("--date", chat->date, "The date that the template sees, such as \"26 Jul 2024\"");
+  render
+      ->add_option("--set", chat->variables,
+                   "NAME=JSON: a variable of the template, such as enable_thinking=false")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  onRun(render, [chat](const Context& context) { return renderChatCommand(context, *chat); });
 }
 
 }  // namespace decoscope::cli

@@ -122,8 +122,8 @@ Result<std::vector<TokenId>> Engine::encodePrompt(const RunRequest& request) con
   const Tokenizer& tokenizer = *this->tokenizer();
   std::vector<TokenId> tokens = request.promptTokens;
   if (tokens.empty() && !request.chatJson.empty()) {
-    DECOSCOPE_ASSIGN(const auto messages, parseChatMessages(request.chatJson, "the chat"));
-    DECOSCOPE_ASSIGN(const std::string rendered, renderChat(tokenizer, messages));
+    DECOSCOPE_ASSIGN(const Chat chat, parseChat(request.chatJson, "the chat"));
+    DECOSCOPE_ASSIGN(const std::string rendered, renderChat(tokenizer, chat));
     DECOSCOPE_ASSIGN(tokens, tokenizer.encode(rendered, {.addSpecial = false, .parseSpecial = true}));
   } else if (tokens.empty() && !request.promptText.empty()) {
     DECOSCOPE_ASSIGN(tokens,
@@ -169,9 +169,9 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
   info.promptText = request.promptText;
   if (request.promptTokens.empty() && !request.chatJson.empty()) {
     // What a person would edit: the last message. The ids of the whole rendered chat are in `prompt`.
-    DECOSCOPE_ASSIGN(const auto messages, parseChatMessages(request.chatJson, "the chat"));
-    if (info.promptText.empty() && !messages.empty()) info.promptText = messages.back().content;
-    info.notes["prompt_kind"] = messages.size() == 1 ? "chat" : "conversation";
+    DECOSCOPE_ASSIGN(const Chat chat, parseChat(request.chatJson, "the chat"));
+    if (info.promptText.empty()) info.promptText = chat.messages.back().content;
+    info.notes["prompt_kind"] = chat.messages.size() == 1 ? "chat" : "conversation";
   }
   info.seed = request.seed;
   info.maxNewTokens = request.maxNewTokens;

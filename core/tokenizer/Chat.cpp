@@ -1,74 +1,134 @@
 #include "core/tokenizer/Chat.h"
 
-#include <nlohmann/json.hpp>
+#include <array>
+#include <cstdio>
+
+#include "core/tokenizer/jinja/Json.h"
 
 namespace decoscope {
 
-Result<std::vector<ChatMessage>> parseChatMessages(std::string_view text, const std::string& where) {
-  const auto document = nlohmann::json::parse(text, nullptr, false);
-  if (document.is_discarded()) return fail(ErrorCode::badInput, "the chat is not JSON", where);
-  const auto& list = document.is_object() && document.contains("messages") ? document["messages"] : document;
-  if (!list.is_array() || list.empty())
-    return fail(ErrorCode::badInput, "the chat has no messages", where,
-                "Expected [{\"role\":\"user\",\"content\":\"…\"}].");
-  std::vector<ChatMessage> messages;
-  for (const auto& entry : list) {
-    if (!entry.is_object() || !entry.contains("role") || !entry["role"].is_string() ||
-        !entry.contains("content") || !entry["content"].is_string())
-      return fail(ErrorCode::badInput, "a message needs the strings role and content",
-                  where + ", message " + std::to_string(messages.size()));
-    messages.push_back({entry["role"].get<std::string>(), entry["content"].get<std::string>()});
-  }
-  return messages;
-}
+using jinja::Kind;
+using jinja::Value;
 
 namespace {
 
-// The system message that a ChatML template inserts when the chat begins without one: the literal between its
-// markers.
-std::string defaultSystem(const std::string& chatTemplate) {
-  const std::string open = "<|im_start|>system\n", close = "<|im_end|>";
-  auto begin = chatTemplate.find(open);
-  std::size_t length = open.size();
-  if (begin == std::string::npos) {
-    // Inside a JSON-like literal the line break may be spelled with a backslash.
-    begin = chatTemplate.find("<|im_start|>system\\n");
-    length = open.size() + 1;
+std::string textOf(const Value& content) {
+  if (content.is(Kind::string)) return content.bytes();
+  std::string text;
+  if (!content.is(Kind::list)) return text;
+  for (const Value& part : content.items()) {
+    const Value* found = part.is(Kind::dict) ? part.entries().find(std::string_view("text")) : &part;
+    if (!found || !found->is(Kind::string)) continue;
+    if (!text.empty()) text += '\n';
+    text += found->bytes();
   }
-  if (begin == std::string::npos) return {};
-  begin += length;
-  const auto end = chatTemplate.find(close, begin);
-  return end == std::string::npos ? std::string() : chatTemplate.substr(begin, end - begin);
+  return text;
+}
+
+std::string fieldText(const Value& message, std::string_view name) {
+  const Value* found = message.entries().find(name);
+  return found ? textOf(*found) : std::string();
 }
 
 }  // namespace
 
-Result<std::string> renderChat(const Tokenizer& tokenizer, const std::vector<ChatMessage>& messages,
-                               bool addGenerationPrompt) {
-  const std::string& chatTemplate = tokenizer.chatTemplate();
-  if (chatTemplate.empty())
+Result<Chat> parseChat(std::string_view json, const std::string& where) {
+  DECOSCOPE_ASSIGN(const Value document, jinja::parseJson(json, where));
+  Chat chat;
+  const Value* list = &document;
+  if (document.is(Kind::dict)) {
+    list = document.entries().find(std::string_view("messages"));
+    for (const auto& [key, value] : document.entries().items) {
+      const std::string& name = key.bytes();
+      if (name == "messages") continue;
+      if (name == "tools" || name == "documents") {
+        if (!value.is(Kind::list) && !value.is(Kind::none))
+          return fail(ErrorCode::badInput, name + " must be a list", where);
+        (name == "tools" ? chat.tools : chat.documents) = value;
+      } else if (name == "add_generation_prompt") {
+        chat.addGenerationPrompt = value.truth();
+      } else if (name == "chat_template_kwargs" && value.is(Kind::dict)) {
+        for (const auto& [variable, held] : value.entries().items)
+          chat.variables.emplace_back(variable.bytes(), held);
+      } else {
+        chat.variables.emplace_back(name, value);
+      }
+    }
+  }
+  if (!list || !list->is(Kind::list) || list->items().empty())
+    return fail(ErrorCode::badInput, "the chat has no messages", where,
+                "Expected [{\"role\":\"user\",\"content\":\"…\"}].");
+  for (const Value& message : list->items()) {
+    if (!message.is(Kind::dict))
+      return fail(ErrorCode::badInput, "a message must be an object",
+                  where + ", message " + std::to_string(chat.messages.size()));
+    chat.messages.push_back({fieldText(message, "role"), fieldText(message, "content"), message});
+  }
+  return chat;
+}
+
+Result<std::string> renderChat(std::string_view chatTemplate, const Chat& chat, const ChatOptions& options) {
+  DECOSCOPE_ASSIGN(const jinja::Template compiled, jinja::Template::compile(chatTemplate));
+  std::vector<Value> messages;
+  for (const ChatMessage& message : chat.messages) messages.push_back(message.value);
+  jinja::Variables variables = {
+      {"messages", Value::list(std::move(messages))},
+      {"tools", chat.tools},
+      {"documents", chat.documents},
+      {"add_generation_prompt",
+       Value(options.addGenerationPrompt.value_or(chat.addGenerationPrompt.value_or(true)))}};
+  if (options.bosToken) variables.emplace_back("bos_token", Value(*options.bosToken));
+  if (options.eosToken) variables.emplace_back("eos_token", Value(*options.eosToken));
+  variables.insert(variables.end(), chat.variables.begin(), chat.variables.end());
+  jinja::RenderOptions render;
+  render.now = options.date;
+  return compiled.render(variables, render);
+}
+
+Result<std::string> renderChat(const Tokenizer& tokenizer, const Chat& chat, ChatOptions options) {
+  if (tokenizer.chatTemplate().empty())
     return fail(ErrorCode::unsupported, "the model has no chat template", tokenizer.description(),
                 "Use --prompt instead.");
-  // ChatML as SmolLM2 writes it: one turn format, and a system message if the first message is not one.
-  const bool chatMl =
-      chatTemplate.find(
-          "'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'") !=
-          std::string::npos ||
-      chatTemplate.find(
-          "'<|im_start|>' + message['role'] + '\\n' + message['content'] + '<|im_end|>' + '\\n'") !=
-          std::string::npos;
-  if (!chatMl || chatTemplate.find("tools") != std::string::npos)
-    return fail(
-        ErrorCode::unsupported, "this chat template is not supported yet", tokenizer.description(),
-        "Supported: ChatML as SmolLM2 ships it. Render the chat yourself and give it with --prompt-ids.");
-  std::string text;
-  const std::string system = defaultSystem(chatTemplate);
-  if (!messages.empty() && messages.front().role != "system" && !system.empty())
-    text += "<|im_start|>system\n" + system + "<|im_end|>\n";
-  for (const ChatMessage& message : messages)
-    text += "<|im_start|>" + message.role + "\n" + message.content + "<|im_end|>\n";
-  if (addGenerationPrompt) text += "<|im_start|>assistant\n";
-  return text;
+  if (!options.bosToken && tokenizer.bos()) options.bosToken = tokenizer.pieceOf(*tokenizer.bos());
+  if (const auto stops = tokenizer.stopTokens(); !options.eosToken && !stops.empty())
+    options.eosToken = tokenizer.pieceOf(stops.front());
+  return renderChat(tokenizer.chatTemplate(), chat, options);
+}
+
+Result<std::tm> parseChatDate(const std::string& text) {
+  static constexpr std::array months = {"jan", "feb", "mar", "apr", "may", "jun",
+                                        "jul", "aug", "sep", "oct", "nov", "dec"};
+  std::tm date{};
+  char name[16] = {};
+  int day = 0, month = 0, year = 0, end = 0;
+  bool valid = false;
+  if (std::sscanf(text.c_str(), "%2d %15[A-Za-z] %4d%n", &day, name, &year, &end) == 3) {
+    std::string lower;
+    for (const char* c = name; *c; ++c) lower += static_cast<char>(*c | 0x20);
+    for (std::size_t i = 0; i < months.size(); ++i)
+      if (lower.starts_with(months[i])) month = static_cast<int>(i) + 1;
+    valid = month > 0;
+  } else if (end = 0; std::sscanf(text.c_str(), "%4d-%2d-%2d%n", &year, &month, &day, &end) == 3) {
+    valid = true;
+  }
+  if (valid && end < static_cast<int>(text.size())) {
+    int used = 0;
+    valid = (text[static_cast<std::size_t>(end)] == ' ' || text[static_cast<std::size_t>(end)] == 'T') &&
+            std::sscanf(text.c_str() + end + 1, "%2d:%2d:%2d%n", &date.tm_hour, &date.tm_min, &date.tm_sec,
+                        &used) == 3 &&
+            end + 1 + used == static_cast<int>(text.size());
+  }
+  date.tm_mday = day;
+  date.tm_mon = month - 1;
+  date.tm_year = year - 1900;
+  // Fills in the weekday; a day that does not exist comes back as another one.
+  std::tm normal = date;
+  if (valid) timegm(&normal);
+  if (!valid || normal.tm_mday != day || normal.tm_mon != month - 1 || normal.tm_hour != date.tm_hour ||
+      normal.tm_min != date.tm_min || normal.tm_sec != date.tm_sec)
+    return fail(ErrorCode::usage, "not a date: " + text, "--date",
+                "Write it as \"26 Jul 2024\" or 2024-07-26.");
+  return normal;
 }
 
 }  // namespace decoscope

@@ -107,7 +107,7 @@ class TestTokenizer : public QObject {
       std::string text = test["text"];
       const bool chat = test["kind"] == "chat";
       if (chat) {
-        const auto messages = parseChatMessages(test["messages"].dump(), "golden.json");
+        const auto messages = parseChat(test["messages"].dump(), "golden.json");
         QVERIFY(messages.has_value());
         const auto rendered = renderChat(**tokenizer, *messages);
         QVERIFY2(rendered.has_value(), rendered ? "" : rendered.error().text().c_str());
