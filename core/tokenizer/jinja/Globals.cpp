@@ -43,6 +43,7 @@ std::shared_ptr<Dict> dictFrom(const char* function, Arguments& arguments) {
                  std::to_string(arguments.positional.size()));
   if (!arguments.positional.empty()) {
     const Value& source = arguments.positional[0];
+    if (source.is(Kind::undefined)) throwUndefined(source);
     if (source.is(Kind::dict)) {
       for (const auto& [key, value] : source.entries().items) dict->set(key, value);
     } else {

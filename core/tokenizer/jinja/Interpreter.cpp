@@ -132,6 +132,13 @@ void Interpreter::write(std::string_view text) {
   *out_ += text;
 }
 
+// What a call or filter block gives is joined to the output as it is, so it has to be text.
+void Interpreter::writeBlock(const Value& value) {
+  if (!value.is(Kind::string))
+    throwFailure("the block gives a value of type " + typeName(value) + ", not text");
+  write(value.bytes());
+}
+
 template <typename Work>
 std::string Interpreter::captured(const Work& work) {
   std::string text;
@@ -196,15 +203,15 @@ Interpreter::Flow Interpreter::run(const Statement& statement, Activation& frame
       const auto& node = static_cast<const CallBlock&>(statement);
       const Value caller = makeMacro(node.code, frame);
       Arguments none;
-      write(str(node.call ? evaluateCall(static_cast<const CallExpression&>(*node.call), frame, &caller)
-                          : call(caller, none)));
+      writeBlock(node.call ? evaluateCall(static_cast<const CallExpression&>(*node.call), frame, &caller)
+                           : call(caller, none));
       break;
     }
     case Statement::Kind::filterBlock: {
       const auto& node = static_cast<const FilterBlock&>(statement);
       enter(node.scope, frame);
       std::string text = captured([&] { run(node.body, frame); });
-      write(str(filterChain(*node.filter, frame, std::move(text))));
+      writeBlock(filterChain(*node.filter, frame, std::move(text)));
       leave(node.scope, frame);
       break;
     }

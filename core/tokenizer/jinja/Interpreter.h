@@ -173,6 +173,7 @@ class Interpreter {
   Value resolve(const std::string& name, const Context& context) const;
   Activation& keepActivation(int slots, Activation* outer, Context* context);
   void write(std::string_view text);
+  void writeBlock(const Value& value);
   template <typename Work>
   std::string captured(const Work& work);
 

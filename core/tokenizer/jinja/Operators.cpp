@@ -363,8 +363,8 @@ Value sliced(const Value& value, const Value& start, const Value& stop, const Va
     const Range& range = value.as<Range>();
     auto part = std::make_shared<Range>();
     part->start = range.start + first * range.step;
-    part->step = count > 1 ? range.step * stride : range.step;
-    part->stop = count == 0 ? part->start : part->start + count * part->step;
+    part->stop = range.start + last * range.step;
+    if (__builtin_mul_overflow(range.step, stride, &part->step)) throwOverflow();
     return {Kind::range, std::move(part)};
   }
   if (value.is(Kind::string)) {

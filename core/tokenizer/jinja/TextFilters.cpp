@@ -230,7 +230,7 @@ std::vector<std::string> wrappedLines(const std::string& text, std::int64_t widt
     }
     if (!chunks.empty() && lengthOfChunk(chunks.back()) > width) {
       if (breakLong) {
-        const std::int64_t room = width - length < 1 ? 1 : width - length;
+        const std::int64_t room = width - length;
         std::string& chunk = chunks.back();
         std::size_t end = byteOffset(chunk, static_cast<std::size_t>(room), false);
         if (onHyphens && lengthOfChunk(chunk) > room) {

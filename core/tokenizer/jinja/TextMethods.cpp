@@ -71,7 +71,7 @@ Value split(Interpreter&, const Value& self, Arguments& arguments) {
   }
   for (rest = stripLeft(rest); !rest.empty(); rest = stripLeft(rest)) {
     if (left-- == 0) {
-      addPart(parts, self, stripRight(rest));
+      addPart(parts, self, rest);
       break;
     }
     std::size_t end = 0;
@@ -102,7 +102,7 @@ Value splitFromRight(Interpreter& interpreter, const Value& self, Arguments& arg
   } else {
     for (rest = stripRight(rest); !rest.empty(); rest = stripRight(rest)) {
       if (left-- == 0) {
-        addPart(parts, self, stripLeft(rest));
+        addPart(parts, self, rest);
         break;
       }
       std::size_t start = rest.size();

@@ -1,0 +1,128 @@
+#include <QDir>
+#include <QTest>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "core/tokenizer/Chat.h"
+
+using namespace decoscope;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+const std::string kTemplates = DECOSCOPE_FIXTURES "/chat-templates";
+
+std::string content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream out;
+  out << file.rdbuf();
+  return out.str();
+}
+
+}  // namespace
+
+class TestChat : public QObject {
+  Q_OBJECT
+ private Q_SLOTS:
+  void realTemplatesAreByteExact_data() {
+    QTest::addColumn<QString>("name");
+    const QDir folder(QString::fromStdString(kTemplates));
+    for (const QString& name : folder.entryList({"*.jinja"}, QDir::Files))
+      QTest::newRow(qPrintable(name)) << name.chopped(6);
+    if (folder.entryList({"*.jinja"}, QDir::Files).isEmpty()) QTest::newRow("none") << QString();
+  }
+  void realTemplatesAreByteExact() {
+    QFETCH(QString, name);
+    if (name.isEmpty()) QSKIP("the reference data is not there");
+    const std::string path = kTemplates + "/" + name.toStdString();
+    const std::string chatTemplate = content(path + ".jinja");
+    const Json document = Json::parse(content(path + ".json"));
+    ChatOptions options;
+    const auto date = parseChatDate(document["date_of_strftime_now"]);
+    QVERIFY(date.has_value());
+    options.date = *date;
+    int compared = 0;
+    for (const Json& test : document["cases"]) {
+      options.bosToken = test["bos_token"];
+      options.eosToken = test["eos_token"];
+      Json input = test;
+      for (const char* key : {"name", "expected", "error", "bos_token", "eos_token"}) input.erase(key);
+      const auto chat = parseChat(input.dump(), "fixture");
+      QVERIFY2(chat.has_value(), chat ? "" : chat.error().text().c_str());
+      const auto result = renderChat(chatTemplate, *chat, options);
+      if (test.contains("expected")) {
+        QVERIFY2(result.has_value(), result ? "" : result.error().text().c_str());
+        QCOMPARE(QString::fromStdString(*result), QString::fromStdString(test["expected"]));
+      } else {
+        QVERIFY(!result);
+        QCOMPARE(result.error().message, test["error"].get<std::string>());
+        QCOMPARE(result.error().code, ErrorCode::badInput);
+      }
+      ++compared;
+    }
+    QCOMPARE(compared, 8);
+  }
+
+  void chatsCarryWhatTemplatesSee() {
+    const auto chat = parseChat(
+        R"({"messages":[{"role":"user","content":[{"type":"text","text":"a"},{"type":"image"},{"type":"text","text":"b"}]},
+            {"role":"assistant","content":null,"tool_calls":[{"id":"1"}]}],
+            "tools":[{"name":"t"}],"enable_thinking":false,"chat_template_kwargs":{"effort":"low"},
+            "add_generation_prompt":false})",
+        "chat.json");
+    QVERIFY2(chat.has_value(), chat ? "" : chat.error().text().c_str());
+    QCOMPARE(chat->messages.size(), std::size_t{2});
+    QCOMPARE(chat->messages[0].content, std::string("a\nb"));
+    QCOMPARE(chat->messages[1].content, std::string());
+    const std::string chatTemplate =
+        "{{ messages[1].content is none }} {{ messages[1].tool_calls[0].id }} {{ tools[0].name }} {{ "
+        "documents }} "
+        "{{ enable_thinking }} {{ effort }} {{ add_generation_prompt }} [{{ bos_token }}] {{ eos_token is "
+        "defined }}";
+    const auto plain = renderChat(chatTemplate, *chat);
+    QVERIFY2(plain.has_value(), plain ? "" : plain.error().text().c_str());
+    QCOMPARE(*plain, std::string("True 1 t None False low False [] False"));
+    const auto prompted = renderChat(chatTemplate, *chat, {.addGenerationPrompt = true, .bosToken = "<s>"});
+    QCOMPARE(*prompted, std::string("True 1 t None False low True [<s>] False"));
+  }
+
+  void whatIsNotAChatIsRefused_data() {
+    QTest::addColumn<QByteArray>("text");
+    for (const char* text : {"", "{", "1", "[]", "{}", "{\"messages\":[]}", "[1]", "[[]]",
+                             "{\"messages\":{}}", "{\"messages\":[{}],\"tools\":1}", "[{\"role\":\"\xFF\"}]"})
+      QTest::newRow(text) << QByteArray(text);
+  }
+  void whatIsNotAChatIsRefused() {
+    QFETCH(QByteArray, text);
+    const auto chat = parseChat(text.toStdString(), "chat.json");
+    QVERIFY(!chat);
+    QCOMPARE(chat.error().code, ErrorCode::badInput);
+    QVERIFY(chat.error().where.starts_with("chat.json"));
+  }
+
+  void datesAreRead_data() {
+    QTest::addColumn<QString>("text");
+    QTest::addColumn<QString>("shown");
+    QTest::newRow("words") << "26 Jul 2024" << "2024-07-26 Friday 00:00:00";
+    QTest::newRow("long month") << "1 february 2024" << "2024-02-01 Thursday 00:00:00";
+    QTest::newRow("digits") << "2023-12-31" << "2023-12-31 Sunday 00:00:00";
+    QTest::newRow("time") << "2023-12-31T23:59:58" << "2023-12-31 Sunday 23:59:58";
+    for (const char* text :
+         {"", "yesterday", "31 Feb 2024", "2024-13-01", "2024-01-01x", "26 Foo 2024", "2024-01-01 25:00:00"})
+      QTest::newRow(text) << text << QString();
+  }
+  void datesAreRead() {
+    QFETCH(QString, text);
+    QFETCH(QString, shown);
+    const auto date = parseChatDate(text.toStdString());
+    QCOMPARE(date.has_value(), !shown.isEmpty());
+    if (!date) return;
+    const auto chat = parseChat(R"([{"role":"user","content":"x"}])", "chat");
+    const auto result = renderChat("{{ strftime_now('%Y-%m-%d %A %H:%M:%S') }}", *chat, {.date = *date});
+    QCOMPARE(QString::fromStdString(*result), shown);
+  }
+};
+
+QTEST_GUILESS_MAIN(TestChat)
+#include "TestChat.moc"
