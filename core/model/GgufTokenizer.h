@@ -8,8 +8,9 @@
 
 namespace decoscope {
 
-// Kinds: gpt2 (byte-level BPE) with the pre-tokenizers default, gpt-2, smollm, llama-bpe, qwen2. Others are
-// refused by name.
+// Kinds, with llama.cpp's defaults where the file says nothing: gpt2 (byte-level BPE, cut by any
+// pre-tokenizer of core/tokenizer/Patterns.cpp), gemma4, llama (SentencePiece BPE), t5 (unigram), bert
+// (WordPiece). Others are refused by name.
 Result<std::shared_ptr<const Tokenizer>> tokenizerFromGguf(const WeightFile& file);
 
 }  // namespace decoscope

@@ -44,7 +44,16 @@ std::string Utf8Stream::finish() {
   return out;
 }
 
+const std::string& Tokenizer::toolChatTemplate() const {
+  static const std::string none;
+  return none;
+}
+
 std::string Tokenizer::decode(std::span<const TokenId> tokens, bool skipSpecial) const {
+  return decodeContinuation(tokens, skipSpecial);
+}
+
+std::string Tokenizer::decodeContinuation(std::span<const TokenId> tokens, bool skipSpecial) const {
   std::string bytes;
   for (const TokenId token : tokens)
     if (!skipSpecial || !isSpecial(token)) bytes += bytesOf(token);
