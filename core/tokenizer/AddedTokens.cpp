@@ -51,21 +51,19 @@ Result<AddedTokens> AddedTokens::make(std::vector<AddedToken> tokens, Order orde
   std::stable_sort(tokens.begin(), tokens.end(),
                    [](const AddedToken& a, const AddedToken& b) { return a.special && !b.special; });
   added.tokens_ = std::move(tokens);
-  std::vector<std::string> contents(added.tokens_.size());
   std::vector<std::pair<std::string_view, std::int32_t>> plain, normalized;
   for (std::size_t i = added.tokens_.size(); i-- > 0;) {
-    const AddedToken& token = added.tokens_[i];
+    AddedToken& token = added.tokens_[i];
     added.byId_[token.id] = i;
-    if (token.content.empty()) continue;
-    contents[i] = token.content;
+    token.found = token.content;
     if (token.normalized && normalizer) {
       Piece piece;
       piece.text = token.content;
       DECOSCOPE_TRY(normalizer->normalize(piece));
-      contents[i] = piece.text;
+      token.found = std::move(piece.text);
     }
-    if (!contents[i].empty())
-      (token.normalized ? normalized : plain).emplace_back(contents[i], static_cast<std::int32_t>(i));
+    if (!token.found.empty())
+      (token.normalized ? normalized : plain).emplace_back(token.found, static_cast<std::int32_t>(i));
   }
   added.anyPlain_ = !plain.empty();
   added.anyNormalized_ = !normalized.empty();

@@ -86,9 +86,12 @@ class PipelineTokenizer final : public Tokenizer {
     std::vector<std::string> pieces;
     pieces.reserve(tokens.size());
     const bool whole = parts_.decoder != nullptr;
-    for (const TokenId token : tokens)
-      if (inRange(token) && known_[static_cast<std::size_t>(token)] && !(skipSpecial && isSpecial(token)))
-        pieces.push_back((whole ? pieces_ : bytes_)[static_cast<std::size_t>(token)]);
+    for (const TokenId token : tokens) {
+      if (!inRange(token) || !known_[static_cast<std::size_t>(token)] || (skipSpecial && isSpecial(token))) continue;
+      const auto found = whole ? found_.find(token) : found_.end();
+      pieces.push_back(found != found_.end() ? found->second
+                                             : (whole ? pieces_ : bytes_)[static_cast<std::size_t>(token)]);
+    }
     if (whole) {
       parts_.decoder->decode(pieces);
     } else if (parts_.dropLeadingSpace && !pieces.empty() && pieces[0].starts_with(' ')) {
@@ -116,15 +119,18 @@ class PipelineTokenizer final : public Tokenizer {
       known_[static_cast<std::size_t>(token.id)] = true;
       addedIds_.insert_or_assign(token.content, token.id);
     }
+    DECOSCOPE_ASSIGN(added_,
+                     AddedTokens::make(std::move(parts_.added), parts_.addedOrder, parts_.normalizer.get()));
+    for (const AddedToken& token : added_.tokens())
+      if (token.found != token.content) found_.insert_or_assign(token.id, token.found);
     if (parts_.decoder) {
       bytes_ = pieces_;
+      for (const auto& [id, text] : found_) bytes_[static_cast<std::size_t>(id)] = text;
       for (std::string& piece : bytes_) parts_.decoder->middle(piece);
     } else {
       bytes_ = std::move(parts_.bytes);
       bytes_.resize(count);
     }
-    DECOSCOPE_ASSIGN(added_,
-                     AddedTokens::make(std::move(parts_.added), parts_.addedOrder, parts_.normalizer.get()));
     const auto foreign = [&](TokenId id) { return !inRange(id); };
     parts_.stops.erase(std::remove_if(parts_.stops.begin(), parts_.stops.end(), foreign), parts_.stops.end());
     return {};
@@ -189,6 +195,7 @@ class PipelineTokenizer final : public Tokenizer {
   PipelineParts parts_;
   AddedTokens added_;
   TextMap<TokenId> addedIds_;
+  std::unordered_map<TokenId, std::string> found_;  // added tokens that decoders see in normalised form
   std::vector<std::string> pieces_, bytes_;  // by id
   std::vector<bool> known_;                  // by id: gaps are no tokens
 };
