@@ -19,8 +19,8 @@ struct AddedToken {
   bool special = false;                        // matched only when special tokens are parsed
   bool singleWord = false;                     // not beside word characters
   bool stripLeft = false, stripRight = false;  // takes the white space beside it along
-  bool normalized = false;  // looked for in the normalised text
-  std::string found;        // what is looked for, and what the decoder sees; filled in by AddedTokens
+  bool normalized = false;                     // looked for in the normalised text
+  std::string found;  // what is looked for, and what the decoder sees; filled in by AddedTokens
 };
 
 // Immutable; safe to share between threads. Time is that of a walk in a trie from every byte.

@@ -87,7 +87,8 @@ class PipelineTokenizer final : public Tokenizer {
     pieces.reserve(tokens.size());
     const bool whole = parts_.decoder != nullptr;
     for (const TokenId token : tokens) {
-      if (!inRange(token) || !known_[static_cast<std::size_t>(token)] || (skipSpecial && isSpecial(token))) continue;
+      if (!inRange(token) || !known_[static_cast<std::size_t>(token)] || (skipSpecial && isSpecial(token)))
+        continue;
       const auto found = whole ? found_.find(token) : found_.end();
       pieces.push_back(found != found_.end() ? found->second
                                              : (whole ? pieces_ : bytes_)[static_cast<std::size_t>(token)]);
@@ -196,8 +197,8 @@ class PipelineTokenizer final : public Tokenizer {
   AddedTokens added_;
   TextMap<TokenId> addedIds_;
   std::unordered_map<TokenId, std::string> found_;  // added tokens that decoders see in normalised form
-  std::vector<std::string> pieces_, bytes_;  // by id
-  std::vector<bool> known_;                  // by id: gaps are no tokens
+  std::vector<std::string> pieces_, bytes_;         // by id
+  std::vector<bool> known_;                         // by id: gaps are no tokens
 };
 
 }  // namespace

@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <mutex>
 
 #include "core/base/Utf8.h"
+#include "core/tokenizer/CharacterTables.h"
 
 namespace decoscope {
 
@@ -39,6 +41,55 @@ std::string message(int code, OnigErrorInfo* info = nullptr) {
   return std::string(reinterpret_cast<const char*>(text), static_cast<std::size_t>(std::max(length, 0)));
 }
 
+// Gives the properties and escapes of a pattern the characters that are younger than Oniguruma's tables:
+// \p{L} becomes the class [\p{L}\x{1C89}-\x{1C8A}…], which may stand inside a class as well.
+std::string withYoungerCharacters(std::string_view pattern) {
+  std::string out;
+  const auto widen = [&](std::string_view source, std::string property, bool negative) {
+    for (char& c : property) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    std::erase_if(property, [](char c) { return c == ' ' || c == '_' || c == '-'; });
+    const auto younger = youngerCharacters(property);
+    if (younger.empty()) {
+      out += source;
+      return;
+    }
+    out += negative ? "[^" : "[";
+    out += property.size() == 1 && source.size() == 2 ? "\\" + property : "\\p{" + property + "}";
+    for (const CharacterRange& range : younger) {
+      char text[40];
+      std::snprintf(text, sizeof text, "\\x{%X}-\\x{%X}", static_cast<unsigned>(range.first),
+                    static_cast<unsigned>(range.last));
+      out += text;
+    }
+    out += "]";
+  };
+  for (std::size_t at = 0; at < pattern.size();) {
+    if (pattern[at] != '\\' || at + 1 >= pattern.size()) {
+      out += pattern[at++];
+      continue;
+    }
+    const char kind = pattern[at + 1];
+    if (kind == 'w' || kind == 'W' || kind == 'd' || kind == 'D') {
+      widen(pattern.substr(at, 2), std::string(1, static_cast<char>(kind | 32)), kind == 'W' || kind == 'D');
+      at += 2;
+      continue;
+    }
+    const std::size_t close = pattern.find('}', at);
+    if ((kind == 'p' || kind == 'P') && at + 2 < pattern.size() && pattern[at + 2] == '{' &&
+        close != std::string_view::npos) {
+      std::string property(pattern.substr(at + 3, close - at - 3));
+      const bool inverse = property.starts_with('^');
+      if (inverse) property.erase(0, 1);
+      widen(pattern.substr(at, close + 1 - at), std::move(property), (kind == 'P') != inverse);
+      at = close + 1;
+      continue;
+    }
+    out += pattern.substr(at, 2);
+    at += 2;
+  }
+  return out;
+}
+
 }  // namespace
 
 struct Regex::Code {
@@ -57,6 +108,8 @@ Result<std::shared_ptr<const Regex>> Regex::compile(std::string_view pattern, co
                 "the split pattern has " + std::to_string(pattern.size()) + " bytes; up to 65536 are read",
                 where);
   initialise();
+  const std::string widened = withYoungerCharacters(pattern);
+  pattern = widened;
   auto code = std::make_unique<Code>();
   OnigErrorInfo info{};
   const int status = onig_new(&code->regex, bytes(pattern), bytes(pattern) + pattern.size(), ONIG_OPTION_NONE,
