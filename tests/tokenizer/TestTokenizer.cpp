@@ -36,9 +36,10 @@ class TestTokenizer : public QObject {
     QTest::addColumn<QString>("model");
     QTest::addColumn<QString>("cases");
     const QString root = QString::fromStdString(kFixtures) + "/tokenizers/";
-    for (const char* name : {"gpt-2", "llama-bpe", "qwen2"})
+    for (const char* name : {"gpt-2", "llama-bpe", "qwen2", "llama-spm"})
       QTest::newRow(name) << root + "gguf-vocab/ggml-vocab-" + name + ".gguf"
                           << root + "gguf-vocab/ggml-vocab-" + name + ".gguf";
+    QTest::newRow("gpt2 vocab.json and merges.txt") << "" << root + "gguf-vocab/ggml-vocab-gpt-2.gguf";
     QTest::newRow("gpt2 tokenizer.json") << root + "gpt2" << root + "gguf-vocab/ggml-vocab-gpt-2.gguf";
     QTest::newRow("llama3 tokenizer.json")
         << root + "llama3" << root + "gguf-vocab/ggml-vocab-llama-bpe.gguf";
@@ -48,6 +49,12 @@ class TestTokenizer : public QObject {
     if (!hasFixtures()) QSKIP("the reference data is not there");
     QFETCH(QString, model);
     QFETCH(QString, cases);
+    QTemporaryDir copy;
+    if (model.isEmpty()) {
+      model = copy.path();
+      for (const char* name : {"vocab.json", "merges.txt"})
+        QFile::copy(QString::fromStdString(kFixtures) + "/tokenizers/gpt2/" + name, copy.filePath(name));
+    }
     const auto tokenizer = loadModelTokenizer(model.toStdString());
     QVERIFY2(tokenizer.has_value(), tokenizer ? "" : tokenizer.error().text().c_str());
     const std::string texts = content(cases.toStdString() + ".inp"), separator = "\n__ggml_vocab_test__\n";
@@ -67,6 +74,35 @@ class TestTokenizer : public QObject {
       QCOMPARE((*tokenizer)->decode(*encoded), text);
     }
     QVERIFY(compared > 20);
+  }
+  void storiesSpeak_data() {
+    QTest::addColumn<QString>("model");
+    for (const char* name :
+         {"stories260K/stories260K-f32.gguf", "stories260K/stories260K-q4_0.gguf", "stories260K-hf"})
+      QTest::newRow(name) << name;
+  }
+  void storiesSpeak() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    QFETCH(QString, model);
+    const auto tokenizer = loadModelTokenizer(kFixtures + "/models/" + model.toStdString());
+    QVERIFY2(tokenizer.has_value(), tokenizer ? "" : tokenizer.error().text().c_str());
+    const auto golden =
+        nlohmann::json::parse(content(kFixtures + "/models/stories260K-hf/golden-greedy.json"));
+    auto ids = golden["greedy_ids"].get<std::vector<TokenId>>();
+    QCOMPARE((*tokenizer)->bos(), std::optional<TokenId>(1));
+    QCOMPARE((*tokenizer)->bosText(), std::string("<s>"));
+    QCOMPARE((*tokenizer)->eosText(), std::string("</s>"));
+    QCOMPARE(ids.front(), 1);
+    ids.erase(ids.begin());
+    // 200 tokens, the first of which is the beginning of the text.
+    const std::string text = content(kFixtures + "/models/stories260K/golden-greedy-200.txt");
+    const std::string decoded = (*tokenizer)->decode(ids);
+    QVERIFY2(decoded.size() > 300 && (text.starts_with(decoded) || decoded.starts_with(text)),
+             decoded.c_str());
+    const auto back = (*tokenizer)->encode("Once upon a time", {.addSpecial = true});
+    QVERIFY(back.has_value());
+    QCOMPARE((*tokenizer)->decode(*back, true), std::string("Once upon a time"));
+    QCOMPARE(back->front(), 1);
   }
   void anyBytesComeBack() {
     if (!hasFixtures()) QSKIP("the reference data is not there");

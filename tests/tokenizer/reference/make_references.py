@@ -8,11 +8,9 @@ sentencepiece make of nasty texts: NAME/ holds the tokenizer's files, NAME.json 
 With --fuzz, every tokenizer also gets COUNT random texts, written to OUTPUT/NAME.fuzz.json (not kept in the tree).
 """
 import argparse
-import base64
 import json
 import os
 import random
-import re
 
 import sentencepiece
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors,
@@ -58,8 +56,8 @@ NASTY = [
     " <|endoftext|> ", "x<mask>y", "x  <mask>  y", "one\n<mask>\ttwo", "<mask><mask>", "<tool> <tool>", "a <tool>b",
     "<TOOL>", "wordlike nowordlike wordlike!", " wordlike", "wordlikeé", "<extra> <extra_id_0>", "\u2581<extra>",
     "if x:\n    return y\n\n\n# end", "!!!???...---___***", "$100 €20 £5 ¥ + = < > ^ ` | ~", "(a)[b]{c}\"d\"'e'", "don’t “quote” – em—dash…",
-    "a" * 300, " " * 40 + "x", "\n" * 20, "ab" * 100, "😀" * 30, "1" * 50, "-" * 70, "é" * 60, "the " * 50,
-    "supercalifragilisticexpialidocious" * 4, "word" * 40, "x\n\n y", "\n x", " \tx \n", "end ", "end\n", ".", "..", " .", ". ",
+    "a" * 40, " " * 40 + "x", "\n" * 20, "ab" * 12, "😀" * 5, "1" * 20, "-" * 30, "é" * 9, "the " * 6,
+    "supercalifragilisticexpialidocious" * 2, "word" * 9, "x\n\n y", "\n x", " \tx \n", "end ", "end\n", ".", "..", " .", ". ",
 ]
 
 
@@ -115,7 +113,7 @@ def split(pattern, behaviour="isolated", invert=False):
     return pre_tokenizers.Split(Regex(pattern), behaviour, invert)
 
 
-def byte_level(pre, size=420, normalizer=None, special=("<|endoftext|>",), post=None, **bpe):
+def byte_level(pre, size=310, normalizer=None, special=("<|endoftext|>",), post=None, **bpe):
     tokenizer = Tokenizer(models.BPE(**bpe))
     if normalizer:
         tokenizer.normalizer = normalizer
@@ -135,8 +133,9 @@ def template(text, *names):
 BYTES = ["<0x%02X>" % b for b in range(256)]
 
 
-def spm_like(normalizer, pre, decoder, unk="<unk>", size=560, byte_fallback=True, post=True):
+def spm_like(normalizer, pre, decoder, unk="<unk>", size=None, byte_fallback=True, post=True):
     """SentencePiece BPE as converters write it: pieces of characters with bytes to fall back on."""
+    size = size or (430 if byte_fallback else 240)
     base = Tokenizer(models.BPE(unk_token=unk, fuse_unk=True))
     base.normalizer = normalizer
     if pre:
@@ -147,7 +146,7 @@ def spm_like(normalizer, pre, decoder, unk="<unk>", size=560, byte_fallback=True
     trainer_tokenizer.pre_tokenizer = pre_tokenizers.Split("▁", "merged_with_next")
     trainer_tokenizer.train_from_iterator(corpus(), trainers.BpeTrainer(
         vocab_size=size, special_tokens=["<unk>", "<s>", "</s>"] + (BYTES if byte_fallback else []),
-        limit_alphabet=120, show_progress=False))
+        limit_alphabet=80, show_progress=False))
     model = json.loads(trainer_tokenizer.to_str())["model"]
     vocab, merges = model["vocab"], [tuple(m) for m in model["merges"]]
     base.model = models.BPE(vocab, merges, unk_token=unk, fuse_unk=True, byte_fallback=byte_fallback)
@@ -162,14 +161,43 @@ LLAMA_DECODER = lambda: decoders.Sequence([decoders.Replace("▁", " "), decoder
                                            decoders.Strip(" ", 1, 0)])
 
 
-def charsmap(name):
-    """The character map of a SentencePiece normalisation rule, taken from a model trained with it."""
+RULES = """00A0\t20
+3000\t20
+2003\t20
+09\t20
+0A\t20
+0D\t20
+0D 0A\t20
+FB01\t66 69
+2460\t31
+FF46\t66
+FF55\t75
+FF4C\t6C
+1E9B 0323\t1E69
+0041 030A\tC5
+0061 0300\tE0
+0065 0301\tE9
+00B2\t32
+00BD\t31 2F 32
+AD\t
+200B\t20
+FEFF\t
+FF76\t30AB
+FF80\t30BF
+FF76 FF9E\t30AC
+"""
+
+
+def charsmap(full):
+    """The character map of a SentencePiece model: the usual one (large), or one of a few rules."""
     path = "/tmp/charsmap"
     with open(path + ".txt", "w") as file:
         file.write("\n".join(corpus(lines=300)))
+    with open(path + ".tsv", "w") as file:
+        file.write(RULES)
+    rules = {"normalization_rule_name": "nmt_nfkc"} if full else {"normalization_rule_tsv": path + ".tsv"}
     sentencepiece.SentencePieceTrainer.train(input=path + ".txt", model_prefix=path, vocab_size=200, minloglevel=2,
-                                             normalization_rule_name=name, character_coverage=0.98,
-                                             hard_vocab_limit=False)
+                                             character_coverage=0.98, hard_vocab_limit=False, **rules)
     with open(path + ".model", "rb") as file:
         return proto(file.read())
 
@@ -209,11 +237,7 @@ def proto(data):
     raise SystemExit("no character map")
 
 
-def cut_charsmap(limit=None):
-    return base64.b64encode(charsmap("nmt_nfkc")).decode()
-
-
-def unigram(pre, normalizer, post=None, size=420, byte_fallback=False, special=("<pad>", "</s>", "<unk>")):
+def unigram(pre, normalizer, post=None, size=260, byte_fallback=False, special=("<pad>", "</s>", "<unk>")):
     tokenizer = Tokenizer(models.Unigram())
     tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre
@@ -233,12 +257,12 @@ def unigram(pre, normalizer, post=None, size=420, byte_fallback=False, special=(
     return tokenizer
 
 
-def wordpiece(lower, strip=None, chinese=True, size=420, prefix="##", limit=100):
+def wordpiece(lower, strip=None, chinese=True, size=260, prefix="##", limit=100):
     tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=limit))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lower, strip_accents=strip, handle_chinese_chars=chinese)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.train_from_iterator(corpus(), trainers.WordPieceTrainer(
-        vocab_size=size, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], limit_alphabet=150,
+        vocab_size=size, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], limit_alphabet=100,
         show_progress=False))
     tokenizer.post_processor = template("[CLS] $A [SEP]", "[CLS]", "[SEP]")(tokenizer)
     tokenizer.decoder = decoders.WordPiece()
@@ -269,7 +293,7 @@ def token(content, special=False, **flags):
     return AddedToken(content, special=special, normalized=flags.pop("normalized", not special), **flags)
 
 
-def everything():
+def everything(fuzz):
     yield "gpt2", byte_level(pre_tokenizers.ByteLevel(add_prefix_space=False))
     yield "gpt2-prefix", add(byte_level(pre_tokenizers.ByteLevel(add_prefix_space=True)), token("<mask>", True, lstrip=True),
                              token("<tool>"), token("wordlike", single_word=True))
@@ -317,16 +341,18 @@ def everything():
                                 decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])),
                        *[token("▁" * n, normalized=False) for n in range(2, 16)],
                        *[token("\n" * n, normalized=False) for n in range(1, 16)])
-    precompiled = normalizers.Precompiled(base64.b64decode(cut_charsmap()))
-    yield "t5", add(unigram(pre_tokenizers.Metaspace(prepend_scheme="always"),
-                            normalizers.Sequence([precompiled, normalizers.Strip(False, True),
-                                                  normalizers.Replace(Regex(" {2,}"), "▁")]),
-                            post=template("$A </s>", "</s>")), token("<extra_id_0>", True), token("<extra>"))
+    for name, full in (("t5", False), ("t5-full", True)):
+        if full and not fuzz:
+            continue
+        yield name, add(unigram(pre_tokenizers.Metaspace(prepend_scheme="always"),
+                                normalizers.Sequence([normalizers.Precompiled(charsmap(full)), normalizers.Strip(False, True),
+                                                      normalizers.Replace(Regex(" {2,}"), "▁")]),
+                                post=template("$A </s>", "</s>")), token("<extra_id_0>", True), token("<extra>"))
     yield "xlm-roberta", add(unigram(pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Metaspace()]),
                                      normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()]), special=("<s>", "<pad>", "</s>", "<unk>"),
                                      post=template("<s> $A </s>", "<s>", "</s>")), token("<mask>", True, lstrip=True))
     yield "unigram-bytes", unigram(pre_tokenizers.Metaspace(prepend_scheme="never", split=False), normalizers.NFKD(),
-                                   byte_fallback=True, size=640)
+                                   byte_fallback=True, size=480)
     yield "bert-uncased", wordpiece(True)
     yield "bert-cased", wordpiece(False)
     yield "bert-accents", wordpiece(True, strip=False, chinese=False, limit=20)
@@ -340,13 +366,13 @@ def everything():
     clip.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
     clip.pre_tokenizer = pre_tokenizers.Sequence([
         split(r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+", "removed", True), pre_tokenizers.ByteLevel(False)])
-    clip.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=420, special_tokens=["<unk>"], end_of_word_suffix="</w>",
+    clip.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=280, special_tokens=["<unk>"], limit_alphabet=100, end_of_word_suffix="</w>",
                                                            show_progress=False))
     clip.decoder = decoders.BPEDecoder("</w>")
     yield "clip", clip
     prefix = Tokenizer(models.BPE(unk_token="<unk>", continuing_subword_prefix="##", fuse_unk=False))
     prefix.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    prefix.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=360, special_tokens=["<unk>"], limit_alphabet=80,
+    prefix.train_from_iterator(corpus(), trainers.BpeTrainer(vocab_size=240, special_tokens=["<unk>"], limit_alphabet=80,
                                                              continuing_subword_prefix="##", show_progress=False))
     prefix.decoder = decoders.WordPiece(cleanup=False)
     yield "prefixed-bpe", prefix
@@ -358,37 +384,105 @@ def ids_of(tokenizer, text, special, parse):
 
 
 def cases(tokenizer, texts):
+    """[text, ids without special tokens, ids with special tokens added and parsed, decoding of those]"""
     out = []
     for text in texts:
         plain, parsed = ids_of(tokenizer, text, False, False), ids_of(tokenizer, text, True, True)
-        case = {"text": text, "ids": plain, "parsed": parsed,
-                "decoded": tokenizer.decode(parsed, skip_special_tokens=False)}
-        out.append(case)
+        out.append([text, plain, parsed, tokenizer.decode(parsed, skip_special_tokens=False)])
     return out
+
+
+def write(path, data):
+    with open(path, "w") as file:
+        json.dump(data, file, ensure_ascii=False, separators=(",", ":"))
+        file.write("\n")
+
+
+def spm_models(output, fuzz):
+    """SentencePiece models and what its library makes of texts; the same vocabularies as GGUF, as converters write
+    them."""
+    import gguf
+    path = "/tmp/spm"
+    with open(path + ".txt", "w") as file:
+        file.write("\n".join(line.strip().rstrip(".") for line in corpus(lines=600)))
+    with open(path + ".tsv", "w") as file:
+        file.write(RULES)
+    shared = dict(input=path + ".txt", minloglevel=2, hard_vocab_limit=False, character_coverage=0.98)
+    kinds = {
+        "spm-bpe": dict(model_type="bpe", vocab_size=420, byte_fallback=True, normalization_rule_name="identity",
+                        remove_extra_whitespaces=False, user_defined_symbols=["<tool>"]),
+        "spm-unigram": dict(model_type="unigram", vocab_size=220, normalization_rule_tsv=path + ".tsv", pad_id=0, eos_id=1,
+                            unk_id=2, bos_id=-1),
+    }
+    for name, options in kinds.items():
+        sentencepiece.SentencePieceTrainer.train(model_prefix=path, **shared, **options)
+        with open(path + ".model", "rb") as file:
+            model = file.read()
+        processor = sentencepiece.SentencePieceProcessor(model_proto=model)
+        folder = os.path.join(output, name)
+        os.makedirs(folder, exist_ok=True)
+        with open(os.path.join(folder, "tokenizer.model"), "wb") as file:
+            file.write(model)
+        unigram_model = name == "spm-unigram"
+        write(os.path.join(folder, "tokenizer_config.json"),
+              {"tokenizer_class": "T5Tokenizer" if unigram_model else "LlamaTokenizer"})
+        writer = gguf.GGUFWriter(os.path.join(output, name + ".gguf"), "none")
+        writer.add_tokenizer_model("t5" if unigram_model else "llama")
+        tokens, scores, types = [], [], []
+        for i in range(processor.get_piece_size()):
+            piece, kind = processor.id_to_piece(i), 1
+            if processor.is_unknown(i):
+                kind = 2
+            elif processor.is_control(i):
+                kind = 3
+            elif processor.is_byte(i):
+                kind = 6
+            elif not unigram_model and piece in options["user_defined_symbols"]:
+                kind, piece = 4, piece.replace("▁", " ")
+            tokens.append(piece.encode())
+            scores.append(processor.get_score(i))
+            types.append(kind)
+        writer.add_token_list(tokens)
+        writer.add_token_scores(scores)
+        writer.add_token_types(types)
+        if unigram_model:
+            writer.add_add_space_prefix(True)
+            writer.add_remove_extra_whitespaces(True)
+            writer.add_precompiled_charsmap(proto(model))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+
+        def case(text):
+            ids = processor.encode(text)
+            around = ids + [1] if unigram_model else [1] + ids
+            # The library shows no control tokens.
+            return [text, ids, around, processor.decode(ids)]
+        texts = [t for t in NASTY if "\0" not in t and "<" not in t and "▁" not in t]
+        write(os.path.join(output, name + ".json"), {"cases": [case(t) for t in texts]})
+        if fuzz:
+            rng = random.Random(name)
+            texts = [t for t in (random_text(rng) for _ in range(fuzz)) if "\0" not in t and "<" not in t and "▁" not in t]
+            write(os.path.join(output, name + ".fuzz.json"), {"cases": [case(t) for t in texts]})
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("output")
     parser.add_argument("--fuzz", type=int, default=0)
-    parser.add_argument("--only")
     arguments = parser.parse_args()
     os.makedirs(arguments.output, exist_ok=True)
-    for name, tokenizer in everything():
-        if arguments.only and name != arguments.only:
-            continue
-        folder = os.path.join(arguments.output, name)
-        os.makedirs(folder, exist_ok=True)
+    for number, (name, tokenizer) in enumerate(everything(arguments.fuzz > 0)):
+        # Every tokenizer sees the short texts and a part of the others; all of them together see all.
+        texts = [t for i, t in enumerate(NASTY) if arguments.fuzz or i < 22 or i % 3 == number % 3]
         data = json.loads(tokenizer.to_str())
-        with open(os.path.join(folder, "tokenizer.json"), "w") as file:
-            json.dump(data, file, ensure_ascii=False, separators=(",", ":"))
-        with open(os.path.join(arguments.output, name + ".json"), "w") as file:
-            json.dump(cases(tokenizer, NASTY), file, ensure_ascii=False, separators=(",", ":"))
+        write(os.path.join(arguments.output, name + ".json"), {"tokenizer": data, "cases": cases(tokenizer, texts)})
         if arguments.fuzz:
             rng = random.Random(name)
-            texts = [random_text(rng) for _ in range(arguments.fuzz)]
-            with open(os.path.join(arguments.output, name + ".fuzz.json"), "w") as file:
-                json.dump(cases(tokenizer, texts), file)
+            write(os.path.join(arguments.output, name + ".fuzz.json"),
+                  {"tokenizer": data, "cases": cases(tokenizer, [random_text(rng) for _ in range(arguments.fuzz)])})
+    spm_models(arguments.output, arguments.fuzz)
 
 
 if __name__ == "__main__":
