@@ -389,7 +389,8 @@ void MainWindow::buildDocks() {
   inspector_->setMinimumWidth(250);
   auto* inspect = dock("inspectorDock", tr("Inspector"), inspector_, Qt::RightDockWidgetArea);
   inspect->setTitleBarWidget(new QWidget(inspect));
-  connect(inspector_, &Inspector::forceWanted, this, [this](TokenId token) { forkHere(token); });
+  connect(inspector_, &Inspector::forceWanted, this,
+          [this](TokenId token) { forceAt(selection_->selected(), token); });
 }
 
 void MainWindow::buildToolBar() {

@@ -101,7 +101,10 @@ class MainWindow final : public QMainWindow {
   void toFirstRound();
   void selectDecision(int index);  // what settled a round: its first refusal, else its last token
   void nextReject();
-  void forkHere(std::optional<TokenId> force = {});
+  void forkHere();
+  // Forks the round of `mark` so that `token` stands where the mark does: what leads to it comes first.
+  void forceAt(const MarkId& mark, TokenId token);
+  void fork(StepIndex step, std::vector<TokenId> force);
   void forceDialog();
   void conditionDialog();
   void showError(const Error& error);

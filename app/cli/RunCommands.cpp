@@ -141,7 +141,8 @@ Result<int> runCommand(const Context& context, const RunOptions& options) {
 
 struct ForkOptions : LineOptions {
   std::string session;
-  std::int64_t run = 0, step = 0;
+  std::int64_t run = 0;
+  std::optional<std::int64_t> step, at;
   std::optional<TokenId> force;
   std::optional<std::string> method;
 };
@@ -155,6 +156,11 @@ Result<int> forkCommand(const Context& context, const ForkOptions& options) {
   if (!parent)
     return fail(ErrorCode::badInput, "there is no run " + std::to_string(options.run), "--run",
                 "`inspect` lists the runs.");
+  if (options.step.has_value() == options.at.has_value())
+    return fail(ErrorCode::usage, "the place of the fork is given by --step or by --at", "--step",
+                "Give one of the two.");
+  if (options.at && !options.force)
+    return fail(ErrorCode::usage, "--at needs the token that is to stand there", "--force");
   DECOSCOPE_ASSIGN(const auto given, options.model.byRole());
   bool interrupted = false;
   {
@@ -171,8 +177,15 @@ Result<int> forkCommand(const Context& context, const ForkOptions& options) {
       DECOSCOPE_TRY(engine.loadModel(role, model.first, model.second, context.stop));
     ForkRequest request;
     request.run = RunId{options.run};
-    request.step = options.step;
-    request.force = options.force;
+    request.step = options.step.value_or(0);
+    if (options.at) {
+      DECOSCOPE_ASSIGN(const auto text, textOf(*recording.source, request.run));
+      DECOSCOPE_ASSIGN(ForkPlace place,
+                       forkPlaceOf(text, recording.source->extent(request.run).second, *options.at));
+      request.step = place.step;
+      request.force = std::move(place.kept);
+    }
+    if (options.force) request.force.push_back(*options.force);
     request.method = options.method;
     request.assignments = options.set;
     request.seed = options.seed;
@@ -213,8 +226,11 @@ void addRunCommands(CLI::App& app) {
   forkOptions->add(fork, false);
   fork->add_option("SESSION", forkOptions->session, "The session file")->required();
   fork->add_option("--run", forkOptions->run, "The run to fork")->required();
-  fork->add_option("--step", forkOptions->step, "The step that is done again")->required();
-  fork->add_option("--force", forkOptions->force, "Token id to commit at that step");
+  fork->add_option("--step", forkOptions->step, "The step that is done again");
+  fork->add_option("--at", forkOptions->at,
+                   "With --force: the text position, prompt included, where the token is to stand; what the "
+                   "round had written before it is kept");
+  fork->add_option("--force", forkOptions->force, "Token id to commit there");
   fork->add_option("--method", forkOptions->method, "Another method");
   onRun(fork, [forkOptions](const Context& context) { return forkCommand(context, *forkOptions); });
 }

@@ -91,9 +91,9 @@ class Decoder {
   virtual Status step(DecodeEnvironment& environment) = 0;
   // Takes other values for its parameters from the next step on; keeps what it has learned.
   virtual Status reconfigure(const ParamSet& parameters) = 0;
-  // A step that commits this token whatever the model thinks, recording what it thought. Not every method
-  // can.
-  virtual Status force(DecodeEnvironment& environment, TokenId token) = 0;
+  // A step that commits this token whatever the model thinks, recording what it thought. `provenance` is
+  // `forced`, or `kept` for a token that a fork repeats. Not every method can.
+  virtual Status force(DecodeEnvironment& environment, TokenId token, Provenance provenance) = 0;
 
   // State that outlives a run, e.g. a drafter's table. Empty when there is none.
   virtual std::string exportState() const { return {}; }

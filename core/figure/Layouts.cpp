@@ -196,10 +196,7 @@ class RoundLayout {
            {}});
     };
     bar(node.q, 18.5f, Tone::draft);
-    bar(targetProbability(node), 21.5f,
-        tone(i) == Tone::notReached ? Tone::notReached
-        : round_.isDrawn(i)         ? tone(i)
-                                    : Tone::target);
+    bar(targetProbability(node), 21.5f, Tone::target);
   }
   static std::string markOf(Tone tone) {
     switch (tone) {
@@ -278,6 +275,7 @@ Tone toneOf(Provenance provenance) {
     case Provenance::denoised:
       return Tone::committed;
     case Provenance::plain:
+    case Provenance::kept:
       break;
   }
   return Tone::neutral;

@@ -142,7 +142,9 @@ json runJson(const RunInfo& info, StepIndex steps) {
                  {"state", name(info.state)},
                  {"stop_reason", info.stopReason}};
   object["parent"] = info.parent ? json(info.parent.value) : json(nullptr);
-  object["forced_token"] = info.forced ? json(*info.forced) : json(nullptr);
+  object["forced_token"] = info.forced.empty() ? json(nullptr) : json(info.forced.back());
+  object["forced_tokens"] = info.forced;
+  object["kept_tokens"] = info.kept;
   return object;
 }
 

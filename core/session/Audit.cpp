@@ -45,6 +45,8 @@ class StepAudit {
     for (const auto& [node, verdict] : verdicts_) checkVerdict(*verdict);
     if (!cells_.empty())
       checkCells();
+    else if (const auto token = forcedAt(info_, step_.step); token && step_.run == info_.id)
+      checkForced(*token);
     else if (!step_.failed && !forced_)
       checkCommits();
     checkPositions();
@@ -76,9 +78,13 @@ class StepAudit {
       if (!ordersLikeRaw()) return;
       for (const DistributionFact* distribution : distributions_)
         if (distribution->kind == DistributionKind::targetRaw && distribution->node == draw.node &&
-            !distribution->tokens.empty())
+            !distribution->tokens.empty()) {
           require(distribution->tokens.front() == draw.token, draw.node,
                   "the token after " + at + " is not the most probable one");
+          if (!std::isnan(draw.probability))
+            require(std::abs(distribution->probabilities.front() - draw.probability) <= 1e-6, draw.node,
+                    "the recorded distribution after " + at + " gives the chosen token another probability");
+        }
       return;
     }
     // Residual draws have their own numbers; every draw from the target itself is keyed by its position
@@ -206,6 +212,18 @@ class StepAudit {
     }
   }
 
+  // A forced step commits what the run says and nothing else.
+  void checkForced(TokenId token) {
+    if (step_.failed) return;
+    const Provenance provenance =
+        step_.step - info_.forkStep < info_.kept ? Provenance::kept : Provenance::forced;
+    require(commits_.size() == 1 && commits_.front()->token == token &&
+                commits_.front()->provenance == provenance,
+            kRootNode,
+            "token " + std::to_string(token) + " had to be committed as " + name(provenance) +
+                ", the record says otherwise");
+  }
+
   void checkCells() {
     double weakest = INFINITY;
     std::int32_t block = -1;
@@ -250,12 +268,35 @@ class StepAudit {
 
 }  // namespace
 
+namespace {
+
+// What a fork says that it kept is what its parent had written there.
+Status checkKept(const TraceSource& source, const RunInfo& info, AuditReport& report) {
+  if (info.kept == 0) return {};
+  std::vector<TokenId> written;
+  if (info.forkStep < source.extent(info.parent).second) {
+    DECOSCOPE_ASSIGN(const StepPointer step, source.step(info.parent, info.forkStep));
+    for (const Event& event : step->events)
+      if (const auto* commit = std::get_if<CommitFact>(&event)) written.push_back(commit->token);
+  }
+  const auto kept = static_cast<std::size_t>(std::max(info.kept, 0));
+  ++report.checked;
+  if (kept > info.forced.size() || kept > written.size() ||
+      !std::equal(info.forced.begin(), info.forced.begin() + static_cast<std::ptrdiff_t>(kept),
+                  written.begin()))
+    report.failed.push_back({info.forkStep, kRootNode, "the tokens called kept are not the parent's"});
+  return {};
+}
+
+}  // namespace
+
 Result<AuditReport> auditRun(const TraceSource& source, RunId run) {
   const auto info = source.run(run);
   if (!info) return fail(ErrorCode::badInput, "there is no run " + std::to_string(run.value), "--run");
   AuditReport report;
   report.run = run;
   const auto [first, end] = source.extent(run);
+  DECOSCOPE_TRY(checkKept(source, *info, report));
   for (StepIndex index = first; index < end; ++index) {
     DECOSCOPE_ASSIGN(const StepPointer step, source.step(run, index));
     StepAudit(*step, *info, report).run();
@@ -318,14 +359,18 @@ Status auditAgainstModel(Engine& engine, RunId run, const StopToken& stop, Audit
                               if (a.verdict != b.verdict)
                                 return std::string("the verdict was ") + name(a.verdict) +
                                        ", the model gives " + name(b.verdict);
-                              return near(a.p, b.p) ? std::string() : differs("p", a.p, b.p);
+                              const bool tested =
+                                  a.verdict == VerdictKind::accepted || a.verdict == VerdictKind::rejected;
+                              const double was = tested ? a.p : a.pRaw, is = tested ? b.p : b.pRaw;
+                              return near(was, is) ? std::string() : differs("p", was, is);
                             });
         pairUp<DrawFact>(recorded, again, "draws", report,
                          [&](const DrawFact& a, const DrawFact& b) -> std::string {
                            if (a.token != b.token)
                              return "the draw was token " + std::to_string(a.token) + ", the model gives " +
                                     std::to_string(b.token);
-                           return near(a.probability, b.probability)
+                           // Records of earlier versions do not say it for a choice without a draw.
+                           return std::isnan(a.probability) || near(a.probability, b.probability)
                                       ? std::string()
                                       : differs("the probability", a.probability, b.probability);
                          });

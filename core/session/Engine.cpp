@@ -47,6 +47,19 @@ std::vector<CommitFact> commitsOf(const std::vector<Event>& events) {
   return commits;
 }
 
+// How many of the tokens to force repeat what `parent` had committed from the fork's step on. The last one is
+// what the user asked for, whatever the parent wrote.
+Result<std::int32_t> keptOf(const TraceSource& source, const RunInfo& parent, const ForkRequest& request) {
+  if (request.force.size() < 2 || request.step >= source.extent(parent.id).second) return 0;
+  DECOSCOPE_ASSIGN(const StepPointer step, source.step(parent.id, request.step));
+  const std::vector<CommitFact> commits = commitsOf(step->events);
+  std::size_t kept = 0;
+  while (kept + 1 < request.force.size() && kept < commits.size() &&
+         commits[kept].token == request.force[kept])
+    ++kept;
+  return static_cast<std::int32_t>(kept);
+}
+
 bool sameCommits(const std::vector<CommitFact>& a, const std::vector<CommitFact>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const CommitFact& x, const CommitFact& y) {
     return x.position == y.position && x.token == y.token;
@@ -237,7 +250,7 @@ Status Engine::enter(const RunInfo& info) {
   return {};
 }
 
-Status Engine::runStep(std::optional<TokenId> force) {
+Status Engine::runStep() {
   if (!begun_) {
     DECOSCOPE_TRY(decoder_->begin(environment_));
     begun_ = true;
@@ -251,7 +264,10 @@ Status Engine::runStep(std::optional<TokenId> force) {
     recorder_->restartClock();
   }
   if (!environment_.stopReason.empty()) return {};
-  return force ? decoder_->force(environment_, *force) : decoder_->step(environment_);
+  const auto token = forcedAt(info_, nextStep_);
+  if (!token) return decoder_->step(environment_);
+  const bool kept = nextStep_ - info_.forkStep < info_.kept;
+  return decoder_->force(environment_, *token, kept ? Provenance::kept : Provenance::forced);
 }
 
 Result<StepPointer> Engine::step(const StopToken& stop) {
@@ -263,9 +279,8 @@ Result<StepPointer> Engine::step(const StopToken& stop) {
   environment_.stop = stop;
   const auto before = static_cast<std::int64_t>(environment_.text.size());
   recorder_->begin(info_.id, nextStep_, before);
-  const bool forcing = info_.forced && nextStep_ == info_.forkStep;
   const bool first = !begun_;
-  const Status status = runStep(forcing ? info_.forced : std::nullopt);
+  const Status status = runStep();
   if (!status && status.error().code == ErrorCode::cancelled) return tl::unexpected(status.error());
   if (!status) {
     recorder_->markFailed();
@@ -338,7 +353,8 @@ Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& sto
       environment_.stop = stop;
       environment_.stopReason.clear();
       recorder_->begin(segment.run, index, static_cast<std::int64_t>(environment_.text.size()));
-      DECOSCOPE_TRY(runStep(quiet.forced && index == quiet.forkStep ? quiet.forced : std::nullopt));
+      nextStep_ = index;
+      DECOSCOPE_TRY(runStep());
       const StepPointer again = recorder_->seal(static_cast<std::int64_t>(environment_.text.size()));
       if (compare) compare(*recorded, *again);
       if (!sameCommits(commitsOf(again->events), wanted))
@@ -382,6 +398,7 @@ Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop,
   info.parent = parent->id;
   info.forkStep = request.step;
   info.forced = request.force;
+  DECOSCOPE_ASSIGN(info.kept, keptOf(*recording_.source, *parent, request));
   info.method = request.method.value_or(parent->method);
   DECOSCOPE_ASSIGN(const MethodInfo* method, MethodRegistry::instance().find(info.method));
   ParamSet base = method->schema.defaults();
@@ -391,9 +408,10 @@ Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop,
   if (request.seed) info.seed = *request.seed;
   if (request.maxNewTokens) info.maxNewTokens = *request.maxNewTokens;
   if (info.recordLevel == "none") info.recordLevel = "full";
-  if (request.force && (*request.force < 0 || *request.force >= model()->info().vocabularySize))
-    return fail(ErrorCode::usage, "token id " + std::to_string(*request.force) + " is not in the vocabulary",
-                "--force");
+  for (const TokenId token : request.force)
+    if (token < 0 || token >= model()->info().vocabularySize)
+      return fail(ErrorCode::usage, "token id " + std::to_string(token) + " is not in the vocabulary",
+                  "--force");
   info.name = request.name.empty() ? "fork @ step " + std::to_string(request.step) : request.name;
   info.state = RunState::paused;
   info.stopReason.clear();

@@ -86,7 +86,7 @@ class Engine {
   Result<std::vector<TokenId>> encodePrompt(const RunRequest& request) const;
   Result<ParamSet> parametersFor(const std::string& method, const ParamSet& base,
                                  const std::vector<std::string>& assignments) const;
-  Status runStep(std::optional<TokenId> force);
+  Status runStep();
   void keepState();
   std::vector<ModelIdentity> identities() const;
 

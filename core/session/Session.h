@@ -45,7 +45,9 @@ struct RunRequest {
 struct ForkRequest {
   RunId run;
   StepIndex step = 0;
-  std::optional<TokenId> force;
+  // Tokens that its first steps commit, one a step, instead of what the method would choose. Leading ones
+  // that repeat the parent's own text count as kept. See forkPlaceOf() for a place in the middle of a round.
+  std::vector<TokenId> force;
   std::optional<std::string> method;
   std::vector<std::string> assignments;
   std::optional<std::uint64_t> seed;

@@ -239,7 +239,7 @@ Result<StepPointer> StepReader::read(RunId run, StepIndex index) {
   }));
   DECOSCOPE_TRY(each(committed_, [&](Statement& s) -> Status {
     DECOSCOPE_ASSIGN(const auto provenance,
-                     parseName<Provenance>(s.text(3), 7, kNameOf, "committed.provenance"));
+                     parseName<Provenance>(s.text(3), 8, kNameOf, "committed.provenance"));
     events.emplace_back(s.integer(0), CommitFact{s.integer(1), i32(s, 2), provenance, i32(s, 4)});
     return {};
   }));
@@ -273,7 +273,8 @@ Result<StepPointer> StepReader::read(RunId run, StepIndex index) {
 Status writeRun(const Database& database, const RunInfo& info) {
   DECOSCOPE_ASSIGN(
       Statement statement,
-      database.prepare("INSERT OR REPLACE INTO run VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+      database.prepare(
+          "INSERT OR REPLACE INTO run VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
   json models = json::array(), notes = info.notes;
   for (const ModelIdentity& model : info.models)
     models.push_back({{"role", model.role},
@@ -292,8 +293,8 @@ Status writeRun(const Database& database, const RunInfo& info) {
   else
     binder.null();
   binder << info.forkStep;
-  if (info.forced)
-    binder << *info.forced;
+  if (!info.forced.empty())
+    binder << info.forced.back();
   else
     binder.null();
   // Seeds are unsigned 64-bit numbers, more than SQLite's integers hold.
@@ -303,6 +304,11 @@ Status writeRun(const Database& database, const RunInfo& info) {
   binder << info.maxNewTokens << dump(info.stopStrings) << static_cast<std::int64_t>(info.stopAtEnd)
          << static_cast<std::int64_t>(info.topK) << info.recordLevel << dump(notes) << info.createdAt
          << name(info.state) << info.stopReason << info.prefillMilliseconds << info.peakMemoryBytes;
+  if (info.forced.empty())
+    binder.null();
+  else
+    binder.blob(packTokens(info.forced));
+  binder << static_cast<std::int64_t>(info.kept);
   return statement.run();
 }
 
@@ -318,7 +324,7 @@ Result<std::vector<RunInfo>> readRuns(const Database& database) {
     info.name = s.text(1);
     info.parent.value = s.integer(2);
     info.forkStep = s.integer(3);
-    if (!s.isNull(4)) info.forced = static_cast<TokenId>(s.integer(4));
+    if (!s.isNull(4)) info.forced = {static_cast<TokenId>(s.integer(4))};
     info.method = s.text(5);
     const json parameters = json::parse(s.text(6), nullptr, false),
                models = json::parse(s.text(9), nullptr, false),
@@ -361,6 +367,12 @@ Result<std::vector<RunInfo>> readRuns(const Database& database) {
     info.stopReason = s.text(21);
     info.prefillMilliseconds = s.real(22);
     info.peakMemoryBytes = s.integer(23);
+    // A file of schema 1 that could not be migrated, because it may only be read, ends here.
+    if (s.columns() > 25 && !s.isNull(24)) {
+      info.forced = unpackTokens(s.blob(24));
+      info.kept = static_cast<std::int32_t>(
+          std::clamp<std::int64_t>(s.integer(25), 0, static_cast<std::int64_t>(info.forced.size())));
+    }
     runs.push_back(std::move(info));
   }
   return runs;

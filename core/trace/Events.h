@@ -20,8 +20,9 @@ namespace decoscope {
 
 inline constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
 
-// Who wrote a token of the text.
-enum class Provenance : std::uint8_t { prompt, plain, accepted, resampled, bonus, forced, denoised };
+// Who wrote a token of the text. `kept`: a fork repeats a token of the line it left, before one that was
+// forced.
+enum class Provenance : std::uint8_t { prompt, plain, accepted, resampled, bonus, forced, denoised, kept };
 // What became of a proposed node.
 enum class VerdictKind : std::uint8_t { accepted, rejected, notReachedSibling, notReachedAncestor, pruned };
 // How it was decided. R1: independent samples from q; R2: samples without replacement; R3: deterministic
@@ -77,7 +78,10 @@ struct VerdictFact {
   NodeId node = 0;
   VerdictKind verdict = VerdictKind::rejected;
   VerificationRule rule = VerificationRule::greedy;
-  double p = kUnknown;  // target probability at the moment of the test (after earlier residual updates)
+  // Target probability at the moment of the test (after earlier residual updates). Of a node that was not
+  // tested: what the target would have given it in its parent's row, where that row was processed or nothing
+  // had to be (greedy); otherwise unknown, and pRaw says it before processing.
+  double p = kUnknown;
   double q = kUnknown;
   double u = kUnknown;  // the number drawn; unknown when nothing was drawn
   // R1, R2: accepted when u < threshold = min(1, p/q). R4: accepted when p > threshold; nothing is drawn. R3:
@@ -97,8 +101,8 @@ struct DrawFact {
   TokenId token = 0;
   double u = kUnknown;  // unknown for argmax
   double low = kUnknown,
-         high = kUnknown;  // the token's interval of the cumulative distribution: low ≤ u < high
-  double probability = kUnknown;
+         high = kUnknown;         // the token's interval of the cumulative distribution: low ≤ u < high
+  double probability = kUnknown;  // for argmax the softmax of the raw logits
   std::int32_t stage = 0;
 };
 
@@ -132,6 +136,9 @@ struct ScoreFact {
   std::string name;
   double value = kUnknown;
 };
+// The score that a forced step records: what the target would have given the token, softmax of the raw
+// logits.
+inline constexpr const char* kForcedProbability = "forced_probability";
 struct NoteFact {
   std::string kind, text;
 };  // "stop", "warning", "controller", …

@@ -25,7 +25,7 @@ const char* name(RunState state) {
 
 const char* name(Provenance value) {
   static constexpr const char* kNames[] = {"prompt", "plain",  "accepted", "resampled",
-                                           "bonus",  "forced", "denoised"};
+                                           "bonus",  "forced", "denoised", "kept"};
   return kNames[static_cast<std::size_t>(value)];
 }
 const char* name(VerdictKind value) {
@@ -196,6 +196,31 @@ std::vector<LineSegment> lineOf(const TraceSource& source, RunId id) {
   }
   std::reverse(line.begin(), line.end());
   return line;
+}
+
+std::optional<TokenId> forcedAt(const RunInfo& info, StepIndex step) {
+  const StepIndex index = step - info.forkStep;
+  if (index < 0 || index >= static_cast<StepIndex>(info.forced.size())) return std::nullopt;
+  return info.forced[static_cast<std::size_t>(index)];
+}
+
+Result<ForkPlace> forkPlaceOf(std::span<const TextToken> text, StepIndex end, std::int64_t position) {
+  const std::int64_t length = text.empty() ? 0 : text.back().position + 1;
+  if (position == length) return ForkPlace{end, {}};
+  const auto token =
+      std::find_if(text.begin(), text.end(), [&](const TextToken& t) { return t.position == position; });
+  if (token == text.end())
+    return fail(ErrorCode::usage,
+                "position " + std::to_string(position) + " is not in the text of " + std::to_string(length) +
+                    " tokens",
+                "position");
+  if (token->step < 0)
+    return fail(ErrorCode::usage, "position " + std::to_string(position) + " belongs to the prompt",
+                "position", "Start a new run with another prompt instead.");
+  ForkPlace place{token->step, {}};
+  for (const TextToken& other : text)
+    if (other.step == token->step && other.position < position) place.kept.push_back(other.token);
+  return place;
 }
 
 Result<std::vector<TextToken>> textOf(const TraceSource& source, RunId id) {

@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -42,10 +43,13 @@ const char* name(RunState state);
 // A run: a line of steps, or the continuation of another one from a step.
 struct RunInfo {
   RunId id;
-  std::string name;               // for people; defaults to the method's title
-  RunId parent;                   // 0: begins with its own prompt
-  StepIndex forkStep = 0;         // its first step; the steps before are its parent's
-  std::optional<TokenId> forced;  // the token that its first step had to commit
+  std::string name;        // for people; defaults to the method's title
+  RunId parent;            // 0: begins with its own prompt
+  StepIndex forkStep = 0;  // its first step; the steps before are its parent's
+  // Tokens that its first steps had to commit, one a step, whatever the model thought. The first `kept`
+  // repeat what the parent had written there (a fork in the middle of a round keeps what stands before it).
+  std::vector<TokenId> forced;
+  std::int32_t kept = 0;
   std::string method;
   ParamSet parameters;
   std::uint64_t seed = 0;
@@ -67,6 +71,9 @@ struct RunInfo {
   double prefillMilliseconds = 0;
   std::int64_t peakMemoryBytes = 0;
 };
+
+// The token that this step of the run (not of its ancestors) had to commit; nothing where the method chose.
+std::optional<TokenId> forcedAt(const RunInfo& info, StepIndex step);
 
 // Bytes of tokens as they occur in a trace, so that a trace can be shown without its model. Thread-safe.
 class TokenNames {
@@ -160,5 +167,14 @@ struct TextToken {
 };
 // The prompt and every commit of the line, by position. May block (uses step()).
 Result<std::vector<TextToken>> textOf(const TraceSource& source, RunId id);
+
+// Where a line is forked so that another token stands at `position` of its text: the step that wrote that
+// token, and what this step had committed before it. `end` is the line's next step, for the position after
+// the text. Errors: usage, for a position of the prompt or outside the text.
+struct ForkPlace {
+  StepIndex step = 0;
+  std::vector<TokenId> kept;
+};
+Result<ForkPlace> forkPlaceOf(std::span<const TextToken> text, StepIndex end, std::int64_t position);
 
 }  // namespace decoscope

@@ -68,8 +68,19 @@ class TestCommandLine : public QObject {
     QVERIFY2(fork.code == 0, qPrintable(fork.errors));
     QVERIFY(fork.documents[0]["ids"] == document["ids"]);
     QCOMPARE(call({"verify", session_, "--json"}).code, 0);
+    // A token forced at a position of the text; a place is given once, and needs a token.
+    const Outcome at = call({"fork", session_, "--run", "1", "--at", "8", "--force", "1", "--json"});
+    QVERIFY2(at.code == 0, qPrintable(at.errors));
+    const std::size_t index = 8 - document["prompt_ids"].size();
+    QCOMPARE(at.documents[0]["ids"][index].get<int>(), 1);
+    for (std::size_t i = 0; i < index; ++i) QVERIFY(at.documents[0]["ids"][i] == document["ids"][i]);
+    for (const QStringList& wrong :
+         {QStringList{}, QStringList{"--at", "8"}, QStringList{"--at", "8", "--force", "1", "--step", "0"},
+          QStringList{"--at", "0", "--force", "1"}, QStringList{"--at", "800", "--force", "1"}})
+      QCOMPARE(call(QStringList{"fork", session_, "--run", "1", "--json"} + wrong).code, 2);
+    QCOMPARE(call({"verify", session_, "--json"}).code, 0);
     const Outcome inspect = call({"inspect", session_, "--json"});
-    QCOMPARE(inspect.documents[0]["runs"].size(), std::size_t{2});
+    QCOMPARE(inspect.documents[0]["runs"].size(), std::size_t{3});
     QVERIFY(inspect.documents[0]["runs"][0]["steps"] == document["steps"]);
     QCOMPARE(
         call({"inspect", session_, "--run", "1", "--step", "0", "--json"}).documents[0]["events"].empty(),

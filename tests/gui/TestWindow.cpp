@@ -4,6 +4,7 @@
 #include <QComboBox>
 #include <QImage>
 #include <QLineEdit>
+#include <QMenu>
 #include <QPlainTextEdit>
 #include <QProcess>
 #include <QSettings>
@@ -178,11 +179,65 @@ class TestWindow : public QObject {
     w->selection().select({MarkId::Kind::round, w->line().step(3)->run, 3, -1});
     Q_EMIT w->findChild<Inspector*>("inspector")->forceWanted(other);
     waitFor(*w, [&] {
-      return w->line().info() && w->line().info()->forced.has_value() && w->line().count() == 4 &&
-             w->settled();
+      return w->line().info() && !w->line().info()->forced.empty() && w->line().count() == 4 && w->settled();
     });
     QCOMPARE(w->line().text()[place].token, other);
     QCOMPARE(w->line().text()[place].provenance, Provenance::forced);
+  }
+
+  void forcesATokenDeepInADraft() {
+    auto w = ready();
+    w->setParameter("adaptive=false");
+    w->step(8);
+    waitFor(*w, [&] { return w->line().count() == 8 && w->settled(); });
+    const RunId first = w->line().run();
+    const auto text = w->line().text();
+    // A token of the text that is not the first of its round, chosen as one does: a click on the transcript.
+    const TextToken* deep = nullptr;
+    for (const TextToken& token : text)
+      if (token.step >= 0 && token.position > w->line().step(static_cast<int>(token.step))->committedBefore)
+        deep = &token;
+    QVERIFY(deep);
+    const auto place = static_cast<std::size_t>(deep->position);
+    const TokenId other = deep->token == 0 ? 1 : 0;
+    w->selection().select(w->line().markOf(*deep));
+    Q_EMIT w->findChild<Inspector*>("inspector")->forceWanted(other);
+    waitFor(*w,
+            [&] { return w->line().run() != first && w->line().text().size() == place + 1 && w->settled(); });
+    for (std::size_t i = 0; i < place; ++i) QCOMPARE(w->line().text()[i].token, text[i].token);
+    QCOMPARE(w->line().text()[place].token, other);
+    QCOMPARE(w->line().text()[place].provenance, Provenance::forced);
+    QCOMPARE(w->line().text()[place - 1].provenance, Provenance::kept);
+    // A node off the path, by its menu: the tokens that lead to it come first.
+    w->showRun(first);
+    waitFor(*w, [&] { return w->settled(); });
+    MarkId off;
+    std::vector<TokenId> path;
+    for (int i = 0; i < w->line().count() && path.size() < 2; ++i) {
+      const Round round = roundOf(*w->line().step(i), w->line().rootOf(i));
+      for (std::int32_t node = 1; node <= round.proposed; ++node)
+        if (round.nodes[static_cast<std::size_t>(node)].depth > 1 &&
+            round.nodes[static_cast<std::size_t>(node)].verdict->verdict == VerdictKind::notReachedAncestor) {
+          off = {MarkId::Kind::node, w->line().step(i)->run, i, node - 1};
+          path = w->line().pathTo(off);
+        }
+    }
+    QVERIFY(path.size() >= 2);
+    w->selection().select(off);
+    const auto begin = static_cast<std::size_t>(w->line().step(static_cast<int>(off.step))->committedBefore);
+    auto* canvas = w->findChild<TreeCanvas*>("treeCanvas");
+    QTimer::singleShot(200, this, [] {
+      auto* menu = qobject_cast<QMenu*>(QApplication::activePopupWidget());
+      if (!menu) return;
+      for (QAction* action : menu->actions())
+        if (action->objectName() == "forceNode") action->trigger();
+      menu->close();
+    });
+    QTest::keyClick(canvas, Qt::Key_Menu);
+    waitFor(*w, [&] {
+      return w->line().run() != first && w->line().text().size() == begin + path.size() && w->settled();
+    });
+    for (std::size_t i = 0; i < path.size(); ++i) QCOMPARE(w->line().text()[begin + i].token, path[i]);
   }
 
   void filtersEvents() {
@@ -282,7 +337,8 @@ class TestWindow : public QObject {
     trigger(*w, "run.run");
     waitFor(*w, [&] { return w->line().count() > 10; });
     // A copy: a session that is opened for writing changes.
-    QVERIFY(QFile::copy(QStringLiteral(DECOSCOPE_SOURCE_DIR) + "/resources/sessions/speculative-decoding.decoscope", path));
+    QVERIFY(QFile::copy(
+        QStringLiteral(DECOSCOPE_SOURCE_DIR) + "/resources/sessions/speculative-decoding.decoscope", path));
     QFile::setPermissions(path, QFile::ReadOwner | QFile::WriteOwner);
     w->openPath(path);
     waitFor(*w, [&] { return !w->controller().busy() && w->line().hasProposals(); });

@@ -1,10 +1,12 @@
 // Runs, forks and audits over a session file.
 #include <sqlite3.h>
+#include <QFile>
 #include <QTemporaryDir>
 #include <QTest>
 #include <fstream>
 
 #include "core/session/Audit.h"
+#include "core/trace/Round.h"
 #include "tests/decode/Tables.h"
 
 using namespace decoscope;
@@ -214,13 +216,13 @@ class TestSession : public QObject {
     ForkRequest request;
     request.run = first;
     request.step = 5;
-    request.force = plain[5] == 0 ? 1 : 0;
+    request.force = {plain[5] == 0 ? 1 : 0};
     request.method = "lookup";
     const RunId fork = *engine.fork(request, StopToken());
     QVERIFY(test::finishRun(engine).has_value());
     const auto text = test::generated(engine);
     QVERIFY(std::equal(plain.begin(), plain.begin() + 5, text.begin()));
-    QCOMPARE(text[5], *request.force);
+    QCOMPARE(text[5], request.force.front());
     QCOMPARE(text.size(), std::size_t{40});
     const auto whole = textOf(*engine.recording().source, fork);
     QCOMPARE((*whole)[6 + 5].provenance, Provenance::forced);
@@ -232,6 +234,156 @@ class TestSession : public QObject {
     QCOMPARE(engine.recording().source->run(again)->parent, first);
     QVERIFY(test::finishRun(engine).has_value());
     QCOMPARE(test::generated(engine), plain);
+  }
+  // A token is forced in the middle of a round: what the round had written before it is kept.
+  void aTokenIsForcedAtAnyPosition_data() {
+    QTest::addColumn<QString>("method");
+    for (const char* method : {"sampling", "lookup", "token-recycling", "chain", "specinfer"})
+      QTest::newRow(method) << QString(method);
+  }
+  void aTokenIsForcedAtAnyPosition() {
+    QFETCH(QString, method);
+    const std::string file = path(qPrintable("force-" + method));
+    const auto recording = recordInFile(file, OpenMode::create);
+    Engine engine(*recording);
+    load(engine);
+    RunRequest whole = requestFor(method.toStdString());
+    if (method != "sampling") whole.assignments.push_back("adaptive=false");
+    const RunId first = *engine.startRun(whole);
+    QVERIFY(test::finishRun(engine).has_value());
+    const auto original = *textOf(*recording->source, first);
+    const StepIndex end = recording->source->extent(first).second;
+    bool deep = false;
+    for (std::size_t at = 6; at < original.size(); at += 3) {
+      const auto place = forkPlaceOf(original, end, static_cast<std::int64_t>(at));
+      QVERIFY(place.has_value());
+      deep |= !place->kept.empty();
+      ForkRequest request;
+      request.run = first;
+      request.step = place->step;
+      request.force = place->kept;
+      request.force.push_back((original[at].token + 1) % 3);
+      const auto fork = engine.fork(request, StopToken());
+      QVERIFY2(fork.has_value(), fork ? "" : fork.error().text().c_str());
+      QCOMPARE(recording->source->run(*fork)->kept, static_cast<std::int32_t>(place->kept.size()));
+      QVERIFY(test::finishRun(engine).has_value());
+      const auto text = *textOf(*recording->source, *fork);
+      QCOMPARE(text.size(), original.size());
+      for (std::size_t i = 0; i < at; ++i) QCOMPARE(text[i].token, original[i].token);
+      for (std::size_t i = at - place->kept.size(); i < at; ++i)
+        QCOMPARE(text[i].provenance, Provenance::kept);
+      QCOMPARE(text[at].token, request.force.back());
+      QCOMPARE(text[at].provenance, Provenance::forced);
+      if (at + 1 < text.size()) QVERIFY(text[at + 1].provenance != Provenance::forced);
+      // A fork of it with nothing changed repeats it; both pass the audit, from the file and from the model.
+      request = {};
+      request.run = *fork;
+      request.step = place->step;
+      const RunId again = *engine.fork(request, StopToken());
+      QVERIFY(recording->source->run(again)->forced.empty());
+      request.step = recording->source->extent(*fork).second - 1;
+      const RunId late = *engine.fork(request, StopToken());
+      QVERIFY(test::finishRun(engine).has_value());
+      // Where the last step is the forced one, a fork of it chooses for itself.
+      if (!forcedAt(*recording->source->run(*fork), request.step))
+        QVERIFY(sameEvents(**recording->source->step(*fork, request.step),
+                           **recording->source->step(late, request.step)));
+      AuditReport report = *auditRun(*recording->source, *fork);
+      QVERIFY(auditAgainstModel(engine, *fork, StopToken(), report).has_value());
+      QVERIFY2(report.failed.empty(), report.failed.empty() ? "" : report.failed.front().what.c_str());
+    }
+    QVERIFY(deep || method == "sampling");
+    // The prompt and what is outside the text cannot be forced; the end of the text can.
+    QVERIFY(!forkPlaceOf(original, end, 5));
+    QVERIFY(!forkPlaceOf(original, end, static_cast<std::int64_t>(original.size()) + 1));
+    QCOMPARE(forkPlaceOf(original, end, static_cast<std::int64_t>(original.size()))->step, end);
+  }
+  void aForcedPathMayLeaveTheText() {
+    const std::string file = path("path.decoscope");
+    RunId fork;
+    {
+      const auto recording = recordInFile(file, OpenMode::create);
+      Engine engine(*recording);
+      load(engine);
+      const RunId first = *engine.startRun(requestFor("lookup"));
+      QVERIFY(test::finishRun(engine).has_value());
+      const auto text = *textOf(*recording->source, first);
+      ForkRequest request;
+      request.run = first;
+      request.step = 1;
+      const auto begin = static_cast<std::size_t>((*recording->source->step(first, 1))->committedBefore);
+      const TokenId other = text[begin].token == 2 ? 1 : 2;
+      request.force = {other, other, 0};
+      fork = *engine.fork(request, StopToken());
+      QCOMPARE(recording->source->run(fork)->kept, 0);
+      QVERIFY(engine.step(StopToken()).has_value());
+    }
+    // Reopened in the middle of the forced tokens, the run goes on with the rest of them.
+    const auto recording = recordInFile(file, OpenMode::readWrite);
+    const RunInfo info = *recording->source->run(fork);
+    QCOMPARE(info.forced.size(), std::size_t{3});
+    Engine engine(*recording);
+    load(engine);
+    QVERIFY(engine.resume(fork, StopToken()).has_value());
+    QVERIFY(test::finishRun(engine).has_value());
+    const auto text = *textOf(*recording->source, fork);
+    const auto begin = static_cast<std::size_t>((*recording->source->step(fork, 1))->committedBefore);
+    for (std::size_t i = 0; i < 3; ++i) {
+      QCOMPARE(text[begin + i].token, info.forced[i]);
+      QCOMPARE(text[begin + i].provenance, Provenance::forced);
+    }
+    QVERIFY(auditRun(*recording->source, fork)->failed.empty());
+    // What the target would have given a forced token is recorded.
+    bool scored = false;
+    const StepPointer step = *recording->source->step(fork, 1);
+    for (const Event& event : step->events)
+      if (const auto* score = std::get_if<ScoreFact>(&event))
+        scored = score->name == kForcedProbability && score->value > 0 && score->value < 1;
+    QVERIFY(scored);
+  }
+  // p of every node that the target saw is known, also of those that no test came to.
+  void everyNodeHasItsProbability_data() {
+    QTest::addColumn<QString>("method");
+    QTest::addColumn<double>("temperature");
+    for (const char* method : {"lookup", "token-recycling", "chain", "specinfer"})
+      for (const double temperature : {0.0, 1.0})
+        QTest::addRow("%s at %g", method, temperature) << QString(method) << temperature;
+  }
+  void everyNodeHasItsProbability() {
+    QFETCH(QString, method);
+    QFETCH(double, temperature);
+    Engine engine(recordInMemory());
+    load(engine);
+    RunRequest request = requestFor(method.toStdString());
+    request.assignments = {"temperature=" + std::to_string(temperature), "adaptive=false"};
+    const RunId run = *engine.startRun(request);
+    QVERIFY(test::finishRun(engine).has_value());
+    const auto table = *parseTable(test::kTarget, "t");
+    int untested = 0;
+    for (StepIndex index = 0; index < engine.recording().source->extent(run).second; ++index) {
+      const StepPointer step = *engine.recording().source->step(run, index);
+      const std::span<const TokenId> before(engine.text().data(),
+                                            static_cast<std::size_t>(step->committedBefore));
+      const Round round = roundOf(*step, before.back());
+      for (std::size_t i = 1; i <= static_cast<std::size_t>(round.proposed); ++i) {
+        const RoundNode& node = round.nodes[i];
+        QVERIFY(node.verdict);
+        std::vector<TokenId> path;
+        for (std::int32_t at = node.parent; at > 0; at = round.nodes[static_cast<std::size_t>(at)].parent)
+          path.insert(path.begin(), round.nodes[static_cast<std::size_t>(at)].token);
+        std::vector<TokenId> text(before.begin(), before.end());
+        text.insert(text.end(), path.begin(), path.end());
+        const double p = test::probabilityOf(table, text, {node.token});
+        QVERIFY(std::abs(node.verdict->pRaw - p) < 1e-6);
+        const bool tested =
+            node.verdict->verdict == VerdictKind::accepted || node.verdict->verdict == VerdictKind::rejected;
+        untested += !tested;
+        if (!tested) QVERIFY(std::abs(targetProbability(node) - p) < 1e-6);
+      }
+      for (const Event& event : step->events)
+        if (const auto* draw = std::get_if<DrawFact>(&event)) QVERIFY(draw->probability > 0);
+    }
+    QVERIFY(untested > 0 || method == "lookup" || method == "chain");
   }
   void anEditedVerdictIsFound() {
     const std::string file = path("edited.decoscope");
@@ -264,6 +416,43 @@ class TestSession : public QObject {
       const auto store = SessionStore::open(copy, OpenMode::readOnly);
       QVERIFY(store.has_value());
       QVERIFY2(!auditRun(**store, run)->failed.empty(), edit);
+    }
+  }
+  void anEditedForcedTokenIsFound() {
+    const std::string file = path("forced-edit.decoscope");
+    RunId fork;
+    {
+      const auto recording = recordInFile(file, OpenMode::create);
+      Engine engine(*recording);
+      load(engine);
+      ForkRequest request;
+      request.run = *engine.startRun(requestFor("chain"));
+      QVERIFY(test::finishRun(engine).has_value());
+      const auto text = *textOf(*recording->source, request.run);
+      for (std::int64_t at = 7; at < 40 && request.force.size() < 2; ++at) {
+        const ForkPlace place = *forkPlaceOf(text, 0, at);
+        request.step = place.step;
+        request.force = place.kept;
+      }
+      QVERIFY(request.force.size() >= 2);
+      request.force.push_back(0);
+      fork = *engine.fork(request, StopToken());
+      QVERIFY(test::finishRun(engine).has_value());
+    }
+    QVERIFY(auditRun(**SessionStore::open(file, OpenMode::readOnly), fork)->failed.empty());
+    for (const char* edit : {"UPDATE run SET kept_tokens=3 WHERE kept_tokens>0",
+                             "UPDATE committed SET provenance='forced' WHERE provenance='kept'",
+                             "UPDATE committed SET token=(token+1)%4 WHERE provenance='forced'"}) {
+      const std::string copy = file + ".copy";
+      std::remove(copy.c_str());
+      QVERIFY(QFile::copy(QString::fromStdString(file), QString::fromStdString(copy)));
+      sqlite3* database = nullptr;
+      QCOMPARE(sqlite3_open(copy.c_str(), &database), SQLITE_OK);
+      QCOMPARE(sqlite3_exec(database, edit, nullptr, nullptr, nullptr), SQLITE_OK);
+      QVERIFY(sqlite3_changes(database) > 0);
+      sqlite3_close(database);
+      const auto store = SessionStore::open(copy, OpenMode::readOnly);
+      QVERIFY2(!auditRun(**store, fork)->failed.empty(), edit);
     }
   }
   void badRunsAreRefused() {

@@ -120,6 +120,40 @@ class TestStore : public QObject {
     QCOMPARE(*(*store)->query("SELECT verdict, rule, q FROM verdict"),
              std::string(R"([{"q":null,"rule":"R2","verdict":"not_reached_sibling"}])"));
   }
+  // The sample session is a file of schema 1: it is read as it is, and migrated where it may be written.
+  void olderSchemasAreReadAndMigrated() {
+    const QString file = folder_.filePath("older.decoscope");
+    QVERIFY(QFile::copy(
+        QStringLiteral(DECOSCOPE_SOURCE_DIR) + "/resources/sessions/speculative-decoding.decoscope", file));
+    QVERIFY(QFile::setPermissions(file, QFile::ReadOwner | QFile::WriteOwner));
+    const auto version = [&] {
+      QFile bytes(file);
+      return bytes.open(QFile::ReadOnly) && bytes.seek(63) ? static_cast<int>(bytes.read(1)[0]) : -1;
+    };
+    std::size_t runs = 0;
+    if (version() == 1) {
+      const auto reading = SessionStore::open(file.toStdString(), OpenMode::readOnly);
+      QVERIFY2(reading.has_value(), reading ? "" : reading.error().text().c_str());
+      runs = (*reading)->runs().size();
+      QCOMPARE(version(), 1);
+    }
+    {
+      const auto writing = SessionStore::open(file.toStdString(), OpenMode::readWrite);
+      QVERIFY2(writing.has_value(), writing ? "" : writing.error().text().c_str());
+      QVERIFY(runs == 0 || (*writing)->runs().size() == runs);
+      RunInfo forced = runInfo();
+      forced.forced = {4, 5, 6};
+      forced.kept = 2;
+      const RunId run = *(*writing)->beginRun(forced, std::make_shared<Letters>());
+      QVERIFY((*writing)->flush().has_value());
+      QCOMPARE(*(*writing)->query("SELECT forced_token AS t FROM run WHERE run=" + std::to_string(run.value)),
+               std::string(R"([{"t":6}])"));
+    }
+    QCOMPARE(version(), kSchemaVersion);
+    const auto again = SessionStore::open(file.toStdString(), OpenMode::readOnly);
+    const RunInfo last = (*again)->runs().back();
+    QVERIFY(last.forced == (std::vector<TokenId>{4, 5, 6}) && last.kept == 2);
+  }
   void queriesCannotWrite() {
     const std::string file = path("query.decoscope");
     const auto store = SessionStore::open(file, OpenMode::create);

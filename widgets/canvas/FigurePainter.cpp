@@ -222,7 +222,7 @@ void FigurePainter::stroke(const FigureLine& line, Point offset, std::uint32_t c
 }
 
 void FigurePainter::labels(const FigureIndex& index, Point offset) {
-  const int detail = view_.zoom < kTextZoom ? 0 : view_.zoom < 0.95f ? 1 : 2;
+  const int detail = view_.zoom < kTextZoom ? 0 : view_.zoom < 0.8f ? 1 : 2;
   const Figure& figure = index.figure();
   for (const std::uint32_t k : inSight(index, offset, &FigureIndex::labelsIn, figure.labels.size())) {
     const FigureLabel& label = figure.labels[k];

@@ -135,6 +135,22 @@ int Line::indexOf(const MarkId& mark) const {
   return step(static_cast<int>(mark.step))->run == mark.run ? static_cast<int>(mark.step) : -1;
 }
 
+std::vector<TokenId> Line::pathTo(const MarkId& mark) const {
+  std::vector<TokenId> path;
+  const int index = indexOf(mark);
+  if (index < 0 || mark.kind != MarkId::Kind::node) return path;
+  const Round round = roundOf(*step(index), rootOf(index));
+  // Parents stand before children; a damaged record that says otherwise ends the walk.
+  for (std::int64_t at = mark.item + 1; at > 0 && at < static_cast<std::int64_t>(round.nodes.size());) {
+    const RoundNode& node = round.nodes[static_cast<std::size_t>(at)];
+    path.push_back(node.token);
+    if (node.parent >= at) break;
+    at = node.parent;
+  }
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
 std::int64_t Line::positionOf(const MarkId& mark) const {
   if (mark.kind == MarkId::Kind::token || mark.kind == MarkId::Kind::cell) return mark.item;
   const int index = indexOf(mark);

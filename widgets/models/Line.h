@@ -56,6 +56,8 @@ class Line : public QObject {
   MarkId markOf(const TextToken& token) const;
   std::int64_t positionOf(const MarkId& mark) const;  // -1: not in the text
   int indexOf(const MarkId& mark) const;              // of its step; -1: not in this line
+  // The tokens from the first below the root of the mark's round down to a node; empty for a round or a root.
+  std::vector<TokenId> pathTo(const MarkId& mark) const;
 
  Q_SIGNALS:
   void reset();

@@ -24,4 +24,10 @@ QString milliseconds(double value) {
   return QString::number(value, 'f', value < 10 ? 2 : 1) + QStringLiteral(" ms");
 }
 
+QString bytesText(std::int64_t bytes) {
+  return bytes >= 1'000'000'000 ? QStringLiteral("%1 GB").arg(static_cast<double>(bytes) / 1e9, 0, 'f', 2)
+         : bytes < 1'000'000    ? QStringLiteral("%1 kB").arg(bytes / 1000)
+                                : QStringLiteral("%1 MB").arg(bytes / 1'000'000);
+}
+
 }  // namespace decoscope

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <QString>
+#include <cstdint>
 
 namespace decoscope {
 
 QString rounded(double value, int digits = 4);  // "0.4023"; "–" when not known
-QString exactText(double value);     // the fewest digits that read back to the same number; "not known"
-QString milliseconds(double value);  // "17.9 ms"
+QString exactText(double value);        // the fewest digits that read back to the same number; "not known"
+QString milliseconds(double value);     // "17.9 ms"
+QString bytesText(std::int64_t bytes);  // "93 MB"
 
 }  // namespace decoscope

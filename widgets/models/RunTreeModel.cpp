@@ -117,7 +117,7 @@ QVariant RunTreeModel::data(const QModelIndex& index, int role) const {
                                 : QString();
       return QString::fromStdString(info.name.empty() ? info.method : info.name) +
              (fork ? QStringLiteral(" @ %1").arg(info.forkStep) : QString()) +
-             (info.forced ? QStringLiteral(" · forced") : QString());
+             (!info.forced.empty() ? QStringLiteral(" · forced") : QString());
     case Qt::ToolTipRole:
       return tr("Run %1 · %2\nseed %3 · %4 new tokens · %5%6\n%7")
           .arg(info.id.value)

@@ -198,9 +198,17 @@ WhyCard whyOf(const Line& line, const MarkId& mark) {
     card.rows.push_back(probability(
         tr("drafter q(x)"), node.q,
         tr("the drafter's probability after processing; not known for retrieval; from the propose event")));
-    card.rows.push_back(probability(tr("target p(x)"), v.p,
-                                    tr("the target's probability at the moment of the test, after processing "
-                                       "and earlier residual updates; from the verdict event")));
+    if (tested || !std::isnan(v.p))
+      card.rows.push_back(
+          probability(tr("target p(x)"), v.p,
+                      tested ? tr("the target's probability at the moment of the test, after processing and "
+                                  "earlier residual updates; from the verdict event")
+                             : tr("what the target would have given it; the draft was verified in one "
+                                  "forward, so the number is known although nothing was tested")));
+    if (std::isnan(v.p) && std::isnan(v.pRaw))
+      card.rows.push_back({tr("target p(x)"), kUnknown, tr("not seen"),
+                           tr("the target did not look at this node, or the run was recorded without "
+                              "distributions")});
     if (!std::isnan(v.pRaw))
       card.rows.push_back(probability(tr("raw p(x)"), v.pRaw,
                                       tr("softmax of the raw logits, before temperature and filters")));
@@ -208,7 +216,7 @@ WhyCard whyOf(const Line& line, const MarkId& mark) {
       card.rows.push_back({tr("rank under target"), kUnknown, tr("%1 (from 1)").arg(v.pRank + 1),
                            tr("how many tokens the target liked more, plus one")});
     const bool ratio = v.rule == VerificationRule::r1 || v.rule == VerificationRule::r2;
-    if (!std::isnan(node.q) && node.q > 0)
+    if (!std::isnan(node.q) && node.q > 0 && !std::isnan(v.p))
       card.rows.push_back(
           {tr("ratio p/q"), v.p / node.q, {}, tr("how much more the target likes it than the drafter does")});
     if (tested && ratio)
@@ -277,6 +285,11 @@ WhyCard whyOf(const Line& line, const MarkId& mark) {
             {tr("choice"), kUnknown, tr("most probable token"), tr("temperature 0: nothing is drawn"), true});
       }
     }
+    for (const Event& event : step.events)
+      if (const auto* score = std::get_if<ScoreFact>(&event); score && score->name == kForcedProbability)
+        card.rows.push_back(probability(tr("raw p(x)"), score->value,
+                                        tr("what the target would have given it: softmax of the raw logits, "
+                                           "before temperature and filters; from the score event")));
     switch (who) {
       case Provenance::bonus:
         card.sentence =
@@ -290,6 +303,11 @@ WhyCard whyOf(const Line& line, const MarkId& mark) {
         break;
       case Provenance::forced:
         card.sentence = tr("You chose this token. The probability is what the model would have given it.");
+        break;
+      case Provenance::kept:
+        card.sentence =
+            tr("The run that was forked had written it here. It was kept, because the token that was "
+               "forced stands further on in the same round.");
         break;
       case Provenance::denoised:
         card.sentence = tr("A masked position was filled in.");

@@ -132,7 +132,7 @@ class LladaDecoder final : public Decoder {
     return {};
   }
 
-  Status force(DecodeEnvironment&, TokenId) override {
+  Status force(DecodeEnvironment&, TokenId, Provenance) override {
     return fail(ErrorCode::unsupported, "a single token cannot be forced on a canvas yet", "method llada");
   }
 

@@ -1,5 +1,7 @@
 #include "core/decode/sampling/Chooser.h"
 
+#include <cmath>
+
 namespace decoscope {
 
 Result<Chooser> Chooser::create(const ParamSet& parameters) {
@@ -22,12 +24,15 @@ Result<TokenId> Chooser::greedy(const DecodeEnvironment& environment, const Logi
 }
 
 Result<TokenId> Chooser::choose(DecodeEnvironment& environment, const Logits& logits, int row, NodeId node,
-                                std::span<const TokenId> path, DrawPurpose purpose) const {
+                                std::span<const TokenId> path, DrawPurpose purpose,
+                                const RowSummary* summary) const {
   DrawFact fact;
   fact.node = node;
   fact.purpose = purpose;
   if (settings_.greedy()) {
     DECOSCOPE_ASSIGN(fact.token, greedy(environment, logits, row, path));
+    if (summary)
+      fact.probability = std::exp(logits.row(row)[static_cast<std::size_t>(fact.token)] - summary->logSumExp);
     environment.recorder->add(fact);
     return fact.token;
   }
@@ -60,7 +65,7 @@ Result<std::vector<TokenId>> CausalDecoder::pending(DecodeEnvironment& environme
                               environment.text.end());
 }
 
-Status CausalDecoder::force(DecodeEnvironment& environment, TokenId token) {
+Status CausalDecoder::force(DecodeEnvironment& environment, TokenId token, Provenance provenance) {
   ForwardRequest request;
   DECOSCOPE_ASSIGN(request.tokens, pending(environment));
   if (request.tokens.empty()) return {};
@@ -71,10 +76,15 @@ Status CausalDecoder::force(DecodeEnvironment& environment, TokenId token) {
     if (environment.recorder->wantsDistributions()) {
       DECOSCOPE_ASSIGN(const RowSummary summary, output.logits->summary(0, environment.recorder->topK()));
       environment.recorder->add(digest(summary, DistributionKind::targetRaw, kRootNode));
+      const double logit = output.logits->row(0)[static_cast<std::size_t>(token)];
+      environment.recorder->add(
+          ScoreFact{kRootNode, kForcedProbability, std::exp(logit - summary.logSumExp)});
     }
   }
-  environment.recorder->note("forced", "Token " + std::to_string(token) + " was forced here.");
-  environment.commit(token, Provenance::forced);
+  environment.recorder->note("forced", provenance == Provenance::kept
+                                           ? "Kept from the run that was forked."
+                                           : "Token " + std::to_string(token) + " was forced here.");
+  environment.commit(token, provenance);
   return {};
 }
 

@@ -22,9 +22,11 @@ class Chooser {
                          std::span<const TokenId> path) const;
   // Chooses the token that follows the text and `path`: argmax at temperature 0, else a draw keyed by its
   // position, so that every lossless method that draws from the same distribution draws the same token.
-  // Records the processed distribution (if it was built) and the DrawFact.
+  // Records the processed distribution (if it was built) and the DrawFact; `summary` of the same row, where
+  // there is one, gives the probability of a token that was chosen without a draw.
   Result<TokenId> choose(DecodeEnvironment& environment, const Logits& logits, int row, NodeId node,
-                         std::span<const TokenId> path, DrawPurpose purpose) const;
+                         std::span<const TokenId> path, DrawPurpose purpose,
+                         const RowSummary* summary = nullptr) const;
 
  private:
   explicit Chooser(SamplingSettings settings) : settings_(std::move(settings)) {}
@@ -35,7 +37,7 @@ class Chooser {
 class CausalDecoder : public Decoder {
  public:
   Status begin(DecodeEnvironment& environment) override { return environment.prefill("target"); }
-  Status force(DecodeEnvironment& environment, TokenId token) override;
+  Status force(DecodeEnvironment& environment, TokenId token, Provenance provenance) override;
 
  protected:
   explicit CausalDecoder(Chooser chooser) : chooser_(std::move(chooser)) {}

@@ -36,7 +36,7 @@ class SamplingDecoder final : public CausalDecoder {
         return fail(ErrorCode::usage,
                     "forced token " + std::to_string(forced->second) + " is not in the vocabulary",
                     "parameter forced");
-      return force(environment, forced->second);
+      return force(environment, forced->second, Provenance::forced);
     }
     ForwardRequest request;
     DECOSCOPE_ASSIGN(request.tokens, pending(environment));
@@ -47,12 +47,14 @@ class SamplingDecoder final : public CausalDecoder {
       Recorder::Timer timer(*environment.recorder, TimeShare::verify);
       DECOSCOPE_ASSIGN(output, environment.forward("target", request, ForwardPhase::plain));
     }
+    std::optional<RowSummary> summary;
     if (environment.recorder->wantsDistributions()) {
-      DECOSCOPE_ASSIGN(const RowSummary summary, output.logits->summary(0, environment.recorder->topK()));
-      environment.recorder->add(digest(summary, DistributionKind::targetRaw, kRootNode));
+      DECOSCOPE_ASSIGN(summary, output.logits->summary(0, environment.recorder->topK()));
+      environment.recorder->add(digest(*summary, DistributionKind::targetRaw, kRootNode));
     }
     DECOSCOPE_ASSIGN(const TokenId token,
-                     chooser_.choose(environment, *output.logits, 0, kRootNode, {}, DrawPurpose::sample));
+                     chooser_.choose(environment, *output.logits, 0, kRootNode, {}, DrawPurpose::sample,
+                                     summary ? &*summary : nullptr));
     environment.commit(token, Provenance::plain);
     return {};
   }

@@ -71,7 +71,9 @@ class TreeWalk {
 
  private:
   Result<TokenId> choose(NodeId at, DrawPurpose purpose) {
-    return chooser_.choose(environment_, logits_, at + 1, at, path_, purpose);
+    const auto row = static_cast<std::size_t>(at + 1);
+    return chooser_.choose(environment_, logits_, at + 1, at, path_, purpose,
+                           row < summaries_.size() ? &summaries_[row] : nullptr);
   }
 
   // Tests the children of a node; returns the index of the accepted one, or -1 with `walk.next` set.
@@ -83,17 +85,23 @@ class TreeWalk {
       return environment_.draw(position, children[static_cast<std::size_t>(child)], DrawPurpose::verdict);
     };
     NodeVerdict verdict;
+    std::vector<double> prior(children.size(), kUnknown);  // p of the children before any test
+    const auto keepPrior = [&](const Distribution& p) {
+      for (std::size_t i = 0; i < tokens.size(); ++i) prior[i] = p[static_cast<std::size_t>(tokens[i])];
+    };
     if (rule_ == VerificationRule::greedy || rule_ == VerificationRule::r3) {
       DECOSCOPE_ASSIGN(walk.next, choose(at, DrawPurpose::sample));
       walk.provenance = Provenance::resampled;
       if (rule_ == VerificationRule::r3) {
         DECOSCOPE_ASSIGN(const Distribution p, chooser_.distribution(environment_, logits_, at + 1, path_));
+        keepPrior(p);
         verdict = matchDrawn(p, tokens, walk.next);
       } else {
         verdict = matchGreedy(at, tokens, walk.next);
       }
     } else {
       DECOSCOPE_ASSIGN(const Distribution p, chooser_.distribution(environment_, logits_, at + 1, path_));
+      keepPrior(p);
       record(p, DistributionKind::target, at, 0);
       if (rule_ == VerificationRule::r4) {
         verdict = verifyTypical(p, tokens, settings_.epsilon, settings_.delta);
@@ -107,7 +115,7 @@ class TreeWalk {
     for (const ChildTest& test : verdict.tests)
       recordTest(at, children[static_cast<std::size_t>(test.child)], test);
     for (std::size_t i = verdict.tests.size(); i < children.size(); ++i)
-      recordVerdict(children[i], VerdictKind::notReachedSibling);
+      recordVerdict(children[i], VerdictKind::notReachedSibling, prior[i]);
     if (verdict.accepted >= 0) return verdict.accepted;
     if (rule_ == VerificationRule::r1 || rule_ == VerificationRule::r2) {
       drawResidual(at, verdict, position, walk);
@@ -180,7 +188,7 @@ class TreeWalk {
   }
 
   // A node that was never tested: what the target would have given it is still worth knowing.
-  void recordVerdict(NodeId child, VerdictKind kind) {
+  void recordVerdict(NodeId child, VerdictKind kind, double p) {
     const DraftNode& node = tree_.nodes[static_cast<std::size_t>(child)];
     VerdictFact fact;
     fact.node = child;
@@ -188,14 +196,15 @@ class TreeWalk {
     fact.rule = rule_;
     fact.q = node.q;
     addRawFigures(fact, logits_, summaries_, static_cast<std::size_t>(node.parent + 1), node.token);
-    fact.p = fact.pRaw;
+    // Processing the rows that the walk never came to would cost a pass over the vocabulary each.
+    fact.p = rule_ == VerificationRule::greedy ? fact.pRaw : p;
     seen_[static_cast<std::size_t>(child)] = true;
     environment_.recorder->add(fact);
   }
 
   void recordUnreached() {
     for (std::size_t i = 0; i < seen_.size(); ++i)
-      if (!seen_[i]) recordVerdict(static_cast<NodeId>(i), VerdictKind::notReachedAncestor);
+      if (!seen_[i]) recordVerdict(static_cast<NodeId>(i), VerdictKind::notReachedAncestor, kUnknown);
   }
 
   DecodeEnvironment& environment_;

@@ -1,0 +1,510 @@
+// Models, methods and runs: loading, stepping, rewinding, forking, forcing, running to a condition.
+#include <QCheckBox>
+#include <QComboBox>
+#include <QDialogButtonBox>
+#include <QDir>
+#include <QFileDialog>
+#include <QFileInfo>
+#include <QFormLayout>
+#include <QFrame>
+#include <QJsonArray>
+#include <QJsonDocument>
+#include <QJsonObject>
+#include <QLabel>
+#include <QLineEdit>
+#include <QListWidget>
+#include <QMenu>
+#include <QPlainTextEdit>
+#include <QPushButton>
+#include <QStackedWidget>
+#include <QTabWidget>
+#include <QToolBar>
+#include <QToolButton>
+#include <QTreeView>
+#include <QVBoxLayout>
+
+#include "app/MainWindow.h"
+#include "widgets/models/Numbers.h"
+#include "widgets/models/Why.h"
+#include "widgets/panels/ParameterForm.h"
+#include "widgets/style/Style.h"
+
+namespace decoscope {
+
+// ---- Models and methods
+
+void MainWindow::fillModelMenu() {
+  if (!modelMenu_) return;
+  modelMenu_->clear();
+  for (const CatalogEntry& entry : catalog_) {
+    QAction* one =
+        modelMenu_->addAction(tr("%1   %2").arg(QString::fromStdString(entry.name), bytesText(entry.bytes)));
+    one->setToolTip(QString::fromStdString(entry.path));
+    connect(one, &QAction::triggered, this,
+            [this, name = QString::fromStdString(entry.name)] { loadModel(name); });
+  }
+  if (!catalog_.empty()) modelMenu_->addSeparator();
+  modelMenu_->addAction(tr("Open a GGUF file…"), this, [this] {
+    const QString path =
+        QFileDialog::getOpenFileName(this, tr("Open a model"), {}, tr("GGUF (*.gguf);;All files (*)"));
+    if (!path.isEmpty()) loadModel(path);
+  });
+  modelMenu_->addAction(tr("Open a Hugging Face folder…"), this, [this] {
+    const QString path = QFileDialog::getExistingDirectory(this, tr("Open a model folder"));
+    if (!path.isEmpty()) loadModel(path);
+  });
+  modelMenu_->addAction(tr("Open a table model…"), this, [this] {
+    const QString path =
+        QFileDialog::getOpenFileName(this, tr("Open a table model"), {}, tr("Table model (*.json)"));
+    if (!path.isEmpty()) loadModel("table:" + path);
+  });
+}
+
+void MainWindow::fillDrafterMenu() {
+  if (!drafterMenu_) return;
+  drafterMenu_->clear();
+  const auto choose = [this](const QString& path) {
+    roles_["drafter"] = path;
+    drafter_->setText(tr("drafter: %1 ▾").arg(QFileInfo(path).completeBaseName()));
+    if (!controller_->state().modelName.empty()) loadModel(path, QStringLiteral("drafter"));
+  };
+  for (const CatalogEntry& entry : catalog_)
+    drafterMenu_->addAction(QString::fromStdString(entry.name), this,
+                            [choose, name = QString::fromStdString(entry.name)] { choose(name); });
+  drafterMenu_->addAction(tr("Open a model file…"), this, [this, choose] {
+    const QString path = QFileDialog::getOpenFileName(this, tr("Open a drafter"), {},
+                                                      tr("Models (*.gguf *.json);;All files (*)"));
+    if (!path.isEmpty()) choose(path.endsWith(".json") ? "table:" + path : path);
+  });
+  if (roles_["drafter"].isEmpty()) drafter_->setText(tr("drafter: none ▾"));
+}
+
+void MainWindow::loadModel(const QString& nameOrPath, const QString& role) {
+  errorBar_->hide();
+  if (controller_->state().activity == Activity::running) controller_->port().stop();
+  controller_->port().loadModel(role.toStdString(), nameOrPath.toStdString(), "auto", "auto");
+}
+
+bool MainWindow::setMethod(const QString& method) {
+  const int index = method_->findData(method);
+  if (index < 0) return false;
+  method_->setCurrentIndex(index);
+  methodChosen();
+  return true;
+}
+
+void MainWindow::methodChosen() {
+  const MethodCard* card = controller_->method(method_->currentData().toString().toStdString());
+  if (!card) return;
+  form_->show(card->schema);
+  method_->setToolTip(tr("%1\n%2\nlossless: %3")
+                          .arg(QString::fromStdString(card->summary), QString::fromStdString(card->citation),
+                               QString::fromStdString(card->lossless)));
+  const bool drafts = std::find(card->roles.begin(), card->roles.end(), "drafter") != card->roles.end();
+  if (auto* bar = findChild<QToolBar*>("toolBar"))
+    for (QAction* one : bar->actions())
+      if (one->objectName() == "drafterAction") one->setVisible(drafts);
+  updateActions();
+}
+
+bool MainWindow::setParameter(const QString& assignment) {
+  const MethodCard* card = controller_->method(method_->currentData().toString().toStdString());
+  const std::string text = assignment.toStdString();
+  if (!card) return false;
+  const auto parsed = card->schema.parse(std::span<const std::string>(&text, 1));
+  if (!parsed) {
+    showError(parsed.error());
+    return false;
+  }
+  ParamSet one;
+  const std::string name = text.substr(0, text.find('='));
+  one.set(name, parsed->values().at(name));
+  form_->setValues(one);
+  updateActions();
+  return true;
+}
+
+void MainWindow::setPrompt(const QString& text, bool chat) {
+  prompt_->setPlainText(text);
+  chat_->setChecked(chat);
+}
+void MainWindow::setMaxNewTokens(int tokens) {
+  maxTokens_->setText(QString::number(tokens));
+}
+
+// ---- Runs
+
+void MainWindow::newRun() {
+  const MethodCard* card = controller_->method(method_->currentData().toString().toStdString());
+  if (!card) return;
+  RunRequest request;
+  request.name = card->title;
+  request.method = card->name;
+  request.assignments = form_->assignments();
+  const QString prompt = prompt_->toPlainText();
+  request.promptText = prompt.toStdString();
+  if (chat_->isChecked())
+    request.chatJson = QJsonDocument(QJsonArray{QJsonObject{{"role", "user"}, {"content", prompt}}})
+                           .toJson(QJsonDocument::Compact)
+                           .toStdString();
+  if (prompt.trimmed().isEmpty()) {
+    showError({ErrorCode::badInput, "the prompt is empty", "",
+               "Write something into the prompt field on the left."});
+    prompt_->setFocus();
+    return;
+  }
+  bool seedOk = false, lengthOk = false;
+  request.seed = seed_->text().trimmed().toULongLong(&seedOk);
+  request.maxNewTokens = maxTokens_->text().trimmed().toLongLong(&lengthOk);
+  if (!seedOk || !lengthOk || request.maxNewTokens < 1 || request.maxNewTokens > 1'000'000) {
+    showError({ErrorCode::usage,
+               "seed and new tokens must be whole numbers, and new tokens between 1 and 1 000 000",
+               "parameters", ""});
+    return;
+  }
+  for (const std::string& role : card->roles)
+    if (const auto found = roles_.find(role); found != roles_.end() && !found->second.isEmpty())
+      request.models[role] = found->second.toStdString();
+  if (controller_->state().modelName.empty() && controller_->state().activity == Activity::idle) {
+    showError({ErrorCode::badInput, "no model is loaded", "",
+               "Choose one in the tool bar; packaging/fetch-model brings SmolLM2."});
+    return;
+  }
+  errorBar_->hide();
+  promptTouched_ = false;
+  head_ = -1;
+  controller_->port().startRun(request);
+}
+
+bool MainWindow::promptEdited() const {
+  return promptTouched_;
+}
+
+std::vector<std::string> MainWindow::changedAssignments() const {
+  std::vector<std::string> changed;
+  if (!line_->info()) return changed;
+  const auto& values = line_->info()->parameters.values();
+  for (const std::string& assignment : form_->assignments(true)) {
+    const std::size_t equals = assignment.find('=');
+    const auto found = values.find(assignment.substr(0, equals));
+    if (found == values.end() || paramText(found->second) != assignment.substr(equals + 1))
+      changed.push_back(assignment);
+  }
+  return changed;
+}
+
+bool MainWindow::formDiffers() const {
+  if (!line_->info()) return false;
+  const RunInfo& info = *line_->info();
+  return method_->currentData().toString().toStdString() != info.method || !changedAssignments().empty() ||
+         seed_->text().trimmed() != QString::number(info.seed) ||
+         maxTokens_->text().trimmed() != QString::number(info.maxNewTokens);
+}
+
+int MainWindow::head() const {
+  return head_ < 0 ? line_->count() : std::min(head_, line_->count());
+}
+
+int MainWindow::shownIndex() const {
+  const int index = line_->indexOf(selection_->selected());
+  return index >= 0 ? index : line_->count() - 1;
+}
+
+void MainWindow::applyForm(ForkRequest& request) const {
+  request.method = method_->currentData().toString().toStdString();
+  request.assignments = form_->assignments(true);
+  request.seed = seed_->text().trimmed().toULongLong();
+  request.maxNewTokens = maxTokens_->text().trimmed().toLongLong();
+}
+
+void MainWindow::ensureCurrent() {
+  if (line_->run() && controller_->state().run != line_->run()) {
+    followedRun_ = line_->run();
+    controller_->port().setCurrentRun(line_->run());
+  }
+}
+
+void MainWindow::step(int count) {
+  if (!line_->run() || promptEdited()) {
+    newRun();
+    if (errorBar_->isVisible()) return;
+    explainNext_ = true;
+    controller_->port().step(count);
+    return;
+  }
+  errorBar_->hide();
+  const int at = head();
+  if (formDiffers()) {
+    // Other parameters from here on: a continuation, so that what was done stays.
+    ForkRequest request;
+    request.run = line_->run();
+    request.step = at;
+    applyForm(request);
+    request.name = method_->currentText().toStdString();
+    explainNext_ = true;
+    controller_->port().fork(request);
+    controller_->port().step(count);
+    return;
+  }
+  if (at < line_->count()) {
+    // Stepped back: walk forward again over what is recorded.
+    head_ = at + count >= line_->count() ? -1 : at + count;
+    selection_->select({MarkId::Kind::round, line_->step(head() - 1)->run, head() - 1, -1});
+    return;
+  }
+  ensureCurrent();
+  tree_->setFollowing(true);
+  explainNext_ = true;
+  controller_->port().step(count);
+}
+
+void MainWindow::runTo(const RunCondition& condition) {
+  if (controller_->state().activity == Activity::running) {
+    controller_->port().pause();
+    return;
+  }
+  if (!line_->run() || promptEdited()) {
+    newRun();
+    if (errorBar_->isVisible()) return;
+  } else if (formDiffers()) {
+    step(1);
+  } else {
+    head_ = -1;
+    ensureCurrent();
+  }
+  tree_->setFollowing(true);
+  controller_->port().run(condition);
+}
+
+void MainWindow::stepBack() {
+  const int at = head();
+  if (at < 1) return;
+  head_ = at - 1;
+  if (head_ == 0)
+    selection_->select({MarkId::Kind::node, line_->step(0)->run, 0, -1});
+  else
+    selection_->select({MarkId::Kind::round, line_->step(head_ - 1)->run, head_ - 1, -1});
+  updateActions();
+  updateStatus();
+}
+
+void MainWindow::selectDecision(int index) {
+  const StepRecord& step = *line_->step(index);
+  for (const Event& event : step.events)
+    if (const auto* verdict = std::get_if<VerdictFact>(&event);
+        verdict && verdict->verdict == VerdictKind::rejected) {
+      selection_->select({MarkId::Kind::node, step.run, step.step, verdict->node});
+      return;
+    }
+  for (auto token = line_->text().rbegin(); token != line_->text().rend(); ++token)
+    if (token->step == step.step) {
+      selection_->select(line_->markOf(*token));
+      return;
+    }
+}
+
+void MainWindow::toFirstRound() {
+  if (line_->count() == 0) return;
+  head_ = 0;
+  selection_->select({MarkId::Kind::node, line_->step(0)->run, 0, -1});
+  updateActions();
+  updateStatus();
+}
+
+void MainWindow::nextReject() {
+  const MarkId from = selection_->selected();
+  const int first = line_->indexOf(from);
+  for (int i = std::max(first, 0); i < line_->count(); ++i)
+    for (const Event& event : line_->step(i)->events)
+      if (const auto* verdict = std::get_if<VerdictFact>(&event);
+          verdict && verdict->verdict == VerdictKind::rejected &&
+          (first < 0 || i > first || (from.kind == MarkId::Kind::node && verdict->node > from.item) ||
+           from.kind == MarkId::Kind::round)) {
+        selection_->select({MarkId::Kind::node, line_->step(i)->run, i, verdict->node});
+        return;
+      }
+  if (!controller_->busy() && controller_->state().stopReason.empty() &&
+      !controller_->state().modelName.empty())
+    runTo({.kind = RunCondition::Kind::nextReject});
+}
+
+void MainWindow::forkHere() {
+  const int selected = line_->indexOf(selection_->selected());
+  fork(std::min(selected >= 0 ? selected : head(), line_->count()), {});
+}
+
+void MainWindow::forceAt(const MarkId& mark, TokenId token) {
+  const int index = line_->indexOf(mark);
+  if (index < 0) return fork(head(), {token});
+  std::vector<TokenId> tokens = line_->pathTo(mark);
+  if (tokens.empty()) tokens.emplace_back();
+  tokens.back() = token;
+  fork(index, std::move(tokens));
+}
+
+void MainWindow::fork(StepIndex step, std::vector<TokenId> force) {
+  if (!line_->run()) return;
+  ForkRequest request;
+  request.run = line_->run();
+  request.step = step;
+  request.force = std::move(force);
+  if (formDiffers()) applyForm(request);
+  request.name = line_->info() ? line_->info()->name : std::string();
+  errorBar_->hide();
+  head_ = -1;
+  const auto steps = static_cast<int>(request.force.size());
+  controller_->port().fork(request);
+  explainNext_ = steps > 0;
+  if (steps > 0) controller_->port().step(steps);
+}
+
+void MainWindow::forceDialog() {
+  if (!line_->run()) return;
+  const int index = shownIndex();
+  if (index < 0) return;
+  // The place of the selected node or token; for a round the token after its root.
+  MarkId place = selection_->selected();
+  std::vector<TokenId> path = line_->pathTo(place);
+  if (path.empty()) place = {MarkId::Kind::round, line_->step(index)->run, index, -1};
+  const TokenId before = path.size() > 1 ? path[path.size() - 2] : line_->rootOf(index);
+  QDialog dialog(this);
+  dialog.setObjectName("forceDialog");
+  dialog.setWindowTitle(tr("Force a token"));
+  auto* layout = new QVBoxLayout(&dialog);
+  QString leading;
+  for (std::size_t i = 0; i + 1 < path.size(); ++i) leading += line_->text(path[i]);
+  auto* lead = new QLabel((leading.isEmpty()
+                               ? tr("Forks at round %1.").arg(index)
+                               : tr("Forks at round %1 and commits “%2” first.").arg(index).arg(leading)) +
+                          tr(" The token after “%1” will be:").arg(line_->text(before)));
+  lead->setWordWrap(true);
+  auto* list = new QListWidget;
+  QFont mono = style::tokenFont();
+  list->setFont(mono);
+  const Distributions choices = distributionsOf(*line_, place, 32);
+  for (const DistributionRow& row : choices.rows) {
+    auto* item =
+        new QListWidgetItem(QStringLiteral("%1    p = %2").arg(line_->text(row.token), rounded(row.p)), list);
+    item->setData(Qt::UserRole, row.token);
+    item->setToolTip(tr("token %1\np = %2").arg(row.token).arg(exactText(row.p)));
+  }
+  auto* id = new QLineEdit;
+  id->setObjectName("forceId");
+  id->setPlaceholderText(tr("or a token id"));
+  auto* buttons = new QDialogButtonBox(QDialogButtonBox::Ok | QDialogButtonBox::Cancel);
+  buttons->button(QDialogButtonBox::Ok)->setText(tr("Fork"));
+  layout->addWidget(lead);
+  layout->addWidget(list);
+  layout->addWidget(id);
+  layout->addWidget(buttons);
+  list->setCurrentRow(0);
+  connect(list, &QListWidget::currentRowChanged, id, [list, id] {
+    id->setText(list->currentItem() ? list->currentItem()->data(Qt::UserRole).toString() : QString());
+  });
+  if (list->currentItem()) id->setText(list->currentItem()->data(Qt::UserRole).toString());
+  connect(list, &QListWidget::itemActivated, &dialog, &QDialog::accept);
+  connect(buttons, &QDialogButtonBox::accepted, &dialog, &QDialog::accept);
+  connect(buttons, &QDialogButtonBox::rejected, &dialog, &QDialog::reject);
+  dialog.resize(420, 460);
+  if (dialog.exec() != QDialog::Accepted) return;
+  bool ok = false;
+  const int token = id->text().trimmed().toInt(&ok);
+  if (!ok || token < 0) {
+    showError({ErrorCode::usage, "a token id is a whole number from 0", "Force token",
+               "Choose one of the list, or look ids up with `decoscope-cli tokenize`."});
+    return;
+  }
+  forceAt(place, token);
+}
+
+void MainWindow::conditionDialog() {
+  using Kind = RunCondition::Kind;
+  QDialog dialog(this);
+  dialog.setObjectName("conditionDialog");
+  dialog.setWindowTitle(tr("Run to a condition"));
+  auto* form = new QFormLayout(&dialog);
+  auto* kind = new QComboBox;
+  kind->setObjectName("conditionKind");
+  kind->addItem(tr("the next rejected token"), static_cast<int>(Kind::nextReject));
+  kind->addItem(tr("entropy of the target above (nats)"), static_cast<int>(Kind::entropyAbove));
+  kind->addItem(tr("probability of a written token below"), static_cast<int>(Kind::probabilityBelow));
+  kind->addItem(tr("a token (its id)"), static_cast<int>(Kind::token));
+  kind->addItem(tr("before step"), static_cast<int>(Kind::step));
+  auto* bound = new QLineEdit(QStringLiteral("2.0"));
+  bound->setObjectName("conditionBound");
+  form->addRow(tr("Run until"), kind);
+  form->addRow(tr("Bound"), bound);
+  auto* buttons = new QDialogButtonBox(QDialogButtonBox::Ok | QDialogButtonBox::Cancel);
+  buttons->button(QDialogButtonBox::Ok)->setText(tr("Run"));
+  form->addRow(buttons);
+  const auto settle = [&] {
+    bound->setEnabled(kind->currentData().toInt() != static_cast<int>(Kind::nextReject));
+  };
+  connect(kind, &QComboBox::currentIndexChanged, &dialog, settle);
+  settle();
+  connect(buttons, &QDialogButtonBox::accepted, &dialog, &QDialog::accept);
+  connect(buttons, &QDialogButtonBox::rejected, &dialog, &QDialog::reject);
+  if (dialog.exec() != QDialog::Accepted) return;
+  RunCondition condition;
+  condition.kind = static_cast<Kind>(kind->currentData().toInt());
+  bool ok = true;
+  const double value = bound->isEnabled() ? bound->text().toDouble(&ok) : 0;
+  const bool whole = condition.kind == Kind::token || condition.kind == Kind::step;
+  if (!ok || (whole && (value != std::floor(value) || value < 0 || value > 1e9))) {
+    showError({ErrorCode::usage, "the bound is not a number of the right kind", "Run to a condition",
+               "Token ids and steps are whole numbers from 0."});
+    return;
+  }
+  if (condition.kind == Kind::token)
+    condition.token = static_cast<TokenId>(value);
+  else if (condition.kind == Kind::step)
+    condition.step = static_cast<StepIndex>(value);
+  else
+    condition.bound = value;
+  runTo(condition);
+}
+
+void MainWindow::showRun(RunId run) {
+  selection_->clear();
+  line_->show(controller_->port().trace(), run);
+  runs_->setCurrent(run);
+  if (line_->info()) readFormFrom(*line_->info());
+  const QModelIndex at = runs_->indexOf(run);
+  if (at.isValid() && runView_->currentIndex().siblingAtColumn(0) != at) runView_->setCurrentIndex(at);
+  pages_->setCurrentIndex(1);
+  updateActions();
+  updateStatus();
+}
+
+void MainWindow::readFormFrom(const RunInfo& info) {
+  filling_ = true;
+  setMethod(QString::fromStdString(info.method));
+  form_->setValues(info.parameters);
+  seed_->setText(QString::number(info.seed));
+  maxTokens_->setText(QString::number(info.maxNewTokens));
+  if (!info.promptText.empty()) {
+    prompt_->setPlainText(QString::fromStdString(info.promptText));
+    const auto kind = info.notes.find("prompt_kind");
+    chat_->setChecked(kind != info.notes.end() && kind->second == "chat");
+  }
+  filling_ = false;
+  promptTouched_ = false;
+}
+
+void MainWindow::showView(const QString& name) {
+  const QHash<QString, QWidget*> pages{{"tree", tree_},
+                                       {"lattice", latticePage_},
+                                       {"outline", outlinePages_},
+                                       {"events", reinterpret_cast<QWidget*>(tabs_->widget(3))}};
+  if (name == "start")
+    pages_->setCurrentIndex(0);
+  else if (QWidget* page = pages.value(name); page && tabs_->isTabEnabled(tabs_->indexOf(page)))
+    tabs_->setCurrentWidget(page);
+}
+
+bool MainWindow::settled() const {
+  return !controller_->busy() && !tree_->layingOut() && !lattice_->layingOut() &&
+         line_->count() >= line_->expected();
+}
+
+}  // namespace decoscope
