@@ -73,6 +73,7 @@ MainWindow::MainWindow(std::unique_ptr<SessionPort> session, QWidget* parent)
       controller_(std::make_unique<SessionController>(std::move(session))),
       line_(new Line(this)),
       selection_(new Selection(this)),
+      history_(new ViewHistory(this)),
       runs_(new RunTreeModel(this)),
       events_(new EventModel(line_, this)) {
   setObjectName("mainWindow");
@@ -91,10 +92,12 @@ MainWindow::MainWindow(std::unique_ptr<SessionPort> session, QWidget* parent)
   setMethod(QStringLiteral("token-recycling"));
   resizeDocks({findChild<QDockWidget*>("runDock"), findChild<QDockWidget*>("inspectorDock")}, {285, 330},
               Qt::Horizontal);
+  trackViews();
   defaultLayout_ = saveState(kLayoutVersion);
   QSettings settings;
   restoreGeometry(settings.value("window/geometry").toByteArray());
   restoreState(settings.value("window/state").toByteArray(), kLayoutVersion);
+  lastLayout_ = saveState(kLayoutVersion);
   fillRecent();
   // The disk is looked at on a worker; the page fills in when it is done.
   QThreadPool::globalInstance()->start([this, guard = QPointer<MainWindow>(this)] {
@@ -227,10 +230,12 @@ void MainWindow::buildCentre() {
     scrub_->setValue(scrub_->maximum());
     tabs_->setTabEnabled(tabs_->indexOf(latticePage_), line_->hasCells());
     outlinePages_->setCurrentIndex(line_->hasCells() ? 1 : 0);
+    tabByItself_ = true;
     if (line_->hasCells())
       tabs_->setCurrentWidget(latticePage_);
     else if (tabs_->currentWidget() == latticePage_)
       tabs_->setCurrentWidget(tree_);
+    tabByItself_ = false;
   });
   connect(line_, &Line::appended, this, [this] {
     const bool atEnd = scrub_->value() == scrub_->maximum();
@@ -239,7 +244,9 @@ void MainWindow::buildCentre() {
     const int lattice = tabs_->indexOf(latticePage_);
     if (line_->hasCells() && !tabs_->isTabEnabled(lattice)) {
       tabs_->setTabEnabled(lattice, true);
+      tabByItself_ = true;
       tabs_->setCurrentIndex(lattice);
+      tabByItself_ = false;
       outlinePages_->setCurrentIndex(1);
     }
   });
@@ -329,6 +336,9 @@ void MainWindow::buildDocks() {
   changedNote_->hide();
   layout->addWidget(changedNote_);
   connect(form_, &ParameterForm::changed, this, &MainWindow::updateActions);
+  connect(form_, &ParameterForm::changedBy, this, [this](const QString& name) {
+    if (name == "adaptive") adaptiveTouched_ = true;
+  });
 
   layout->addSpacing(6);
   auto* promptRow = new QHBoxLayout;
@@ -487,9 +497,11 @@ void MainWindow::connectSession() {
     followedRun_ = {};
     selection_->clear();
     line_->show(nullptr, {});
+    history_->clear();
     runs_->show(controller_->port().trace());
     const auto runs = controller_->port().trace()->runs();
     if (!runs.empty()) showRun(runs.front().id);
+    history_->clear();
     const SessionState& state = controller_->state();
     if (!state.sessionPath.empty()) remember(QString::fromStdString(state.sessionPath));
     if (state.readOnly)

@@ -15,6 +15,7 @@
 #include "widgets/models/EventModel.h"
 #include "widgets/models/OutlineModels.h"
 #include "widgets/models/RunTreeModel.h"
+#include "widgets/models/ViewHistory.h"
 
 class QCheckBox;
 class QComboBox;
@@ -110,6 +111,7 @@ class MainWindow final : public QMainWindow {
   void showError(const Error& error);
   void showMessage(const QString& text);
   void copyAs(const QString& kind);
+  void trackViews();
   void contextMenu(const MarkId& mark, const QPoint& at);
   void exportFigure();
   void exportTrace(const QString& kind);
@@ -127,12 +129,17 @@ class MainWindow final : public QMainWindow {
   std::unique_ptr<SessionController> controller_;
   Line* line_;
   Selection* selection_;
+  ViewHistory* history_;
+  MarkId lastSelected_;
+  int lastTab_ = 0, runKind_ = -1, tabKind_ = -1, layoutKind_ = -1;
+  QByteArray lastLayout_;
+  bool tabByItself_ = false;
   RunTreeModel* runs_;
   EventModel* events_;
   QString openedPath_;
   RunId followedRun_;
   int head_ = -1;
-  bool filling_ = false, promptTouched_ = false, explainNext_ = false;
+  bool filling_ = false, promptTouched_ = false, explainNext_ = false, adaptiveTouched_ = false;
   std::vector<CatalogEntry> catalog_;
   std::map<std::string, QString> roles_;  // models chosen for roles other than the target
 

@@ -58,17 +58,20 @@ void MainWindow::buildActions() {
   action("file.quit", tr("&Quit"), QKeySequence::Quit, [this] { close(); });
 
   action(
-      "edit.undo", tr("&Undo view"), QKeySequence::Undo, [this] { selection_->back(); },
-      tr("Back to what was selected before"));
+      "edit.undo", tr("&Undo view"), QKeySequence::Undo, [this] { history_->undo(); },
+      tr("Back to what was selected, shown, zoomed or docked before; what was computed stays"));
   action("edit.redo", tr("&Redo view"), QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_Z),
-         [this] { selection_->forward(); });
+         [this] { history_->redo(); });
   action("edit.copyText", tr("Copy te&xt of the run"), {},
          [this] { QApplication::clipboard()->setText(transcript_->plainText()); });
   action("edit.copyToken", tr("Copy &token"), {}, [this] { copyAs("text"); });
   action("edit.copyJson", tr("Copy &numbers as JSON"), {}, [this] { copyAs("json"); });
   action("edit.copyMarkdown", tr("Copy as &Markdown"), {}, [this] { copyAs("markdown"); });
   action("edit.copyLatex", tr("Copy as &LaTeX"), {}, [this] { copyAs("latex"); });
-  action("edit.defaults", tr("Parameters to &defaults"), {}, [this] { form_->resetToDefaults(); });
+  action("edit.defaults", tr("Parameters to &defaults"), {}, [this] {
+    adaptiveTouched_ = true;
+    form_->resetToDefaults();
+  });
 
   action(
       "run.new", tr("&New run"), QKeySequence(Qt::CTRL | Qt::Key_R), [this] { newRun(); },
@@ -136,8 +139,11 @@ void MainWindow::buildActions() {
     style::setReducedMotion(on);
     QSettings().setValue("window/reducedMotion", on);
   });
-  action("view.resetLayout", tr("&Reset layout"), {},
-         [this] { restoreState(defaultLayout_, kLayoutVersion); });
+  action("view.resetLayout", tr("&Reset layout"), {}, [this] {
+    restoreState(defaultLayout_, kLayoutVersion);
+    history_->record(layoutKind_, lastLayout_, defaultLayout_);
+    lastLayout_ = defaultLayout_;
+  });
 
   action(
       "export.figure", tr("Export figure"), QKeySequence(Qt::CTRL | Qt::Key_E), [this] { exportFigure(); },
@@ -190,6 +196,50 @@ void MainWindow::buildMenus() {
   fill(view, {"view.resetLayout"});
   fill(menuBar()->addMenu(tr("E&xport")), {"export.figure", "export.jsonl", "export.csv", "export.window"});
   fill(menuBar()->addMenu(tr("&Help")), {"help.palette", "help.keys", "", "help.about"});
+  auto* commands = new QToolButton;
+  commands->setObjectName("commandsHint");
+  commands->setProperty("flat", true);
+  commands->setText(
+      tr("%1  Commands").arg(actions_["help.palette"]->shortcut().toString(QKeySequence::NativeText)));
+  commands->setToolTip(tr("Every command by name"));
+  connect(commands, &QToolButton::clicked, actions_["help.palette"], &QAction::trigger);
+  menuBar()->setCornerWidget(commands);
+}
+
+void MainWindow::trackViews() {
+  const int selected = history_->track(
+      tr("selection"), [this](const QVariant& mark) { selection_->select(mark.value<MarkId>()); });
+  connect(selection_, &Selection::changed, this, [this, selected] {
+    const MarkId now = selection_->selected(), before = std::exchange(lastSelected_, now);
+    if (now.kind != MarkId::Kind::none && before.kind != MarkId::Kind::none)
+      history_->record(selected, QVariant::fromValue(before), QVariant::fromValue(now));
+  });
+  for (FigureCanvas* canvas : {static_cast<FigureCanvas*>(tree_), static_cast<FigureCanvas*>(lattice_)}) {
+    const int zoom = history_->track(tr("zoom"), [canvas](const QVariant& view) {
+      canvas->setFollowing(false);
+      canvas->glideTo(view.value<CanvasView>());
+    });
+    connect(canvas, &FigureCanvas::moved, this,
+            [this, zoom](const CanvasView& before, const CanvasView& after) {
+              history_->record(zoom, QVariant::fromValue(before), QVariant::fromValue(after), true);
+            });
+  }
+  tabKind_ = history_->track(tr("tab"), [this](const QVariant& tab) { tabs_->setCurrentIndex(tab.toInt()); });
+  connect(tabs_, &QTabWidget::currentChanged, this, [this](int tab) {
+    const int before = std::exchange(lastTab_, tab);
+    if (!tabByItself_) history_->record(tabKind_, before, tab);
+  });
+  runKind_ = history_->track(tr("run"), [this](const QVariant& run) { showRun({run.toLongLong()}); });
+  layoutKind_ = history_->track(tr("layout"), [this](const QVariant& layout) {
+    restoreState(layout.toByteArray(), kLayoutVersion);
+    lastLayout_ = layout.toByteArray();
+  });
+  for (const char* name : {"runDock", "inspectorDock"})
+    connect(findChild<QDockWidget*>(name)->toggleViewAction(), &QAction::triggered, this, [this] {
+      const QByteArray now = saveState(kLayoutVersion);
+      history_->record(layoutKind_, std::exchange(lastLayout_, now), now);
+    });
+  connect(history_, &ViewHistory::changed, this, &MainWindow::updateActions);
 }
 
 QList<QAction*> MainWindow::allActions() const {
@@ -228,8 +278,8 @@ void MainWindow::updateActions() {
   actions_["run.toReject"]->setEnabled(!busy && hasModel && !ended);
   for (const char* id : {"run.fork", "run.force"})
     actions_[id]->setEnabled(!busy && hasRun && line_->count() > 0 && hasModel && !state.readOnly);
-  actions_["edit.undo"]->setEnabled(selection_->canGoBack());
-  actions_["edit.redo"]->setEnabled(selection_->canGoForward());
+  actions_["edit.undo"]->setEnabled(history_->canUndo());
+  actions_["edit.redo"]->setEnabled(history_->canRedo());
   actions_["export.figure"]->setEnabled(hasRun && line_->count() > 0);
   for (const char* id : {"export.jsonl", "export.csv", "file.saveAs"}) actions_[id]->setEnabled(hasRun);
   const QString note = !hasRun          ? QString()

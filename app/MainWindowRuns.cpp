@@ -97,6 +97,13 @@ void MainWindow::methodChosen() {
   const MethodCard* card = controller_->method(method_->currentData().toString().toStdString());
   if (!card) return;
   form_->show(card->schema);
+  // The controller that keeps decoding fast often drafts nothing, and this window is for looking at drafts: a
+  // person who has not said otherwise sees them at full size.
+  if (!filling_ && !adaptiveTouched_ && card->schema.find("adaptive")) {
+    ParamSet full;
+    full.set("adaptive", false);
+    form_->setValues(full);
+  }
   method_->setToolTip(tr("%1\n%2\nlossless: %3")
                           .arg(QString::fromStdString(card->summary), QString::fromStdString(card->citation),
                                QString::fromStdString(card->lossless)));
@@ -119,6 +126,7 @@ bool MainWindow::setParameter(const QString& assignment) {
   ParamSet one;
   const std::string name = text.substr(0, text.find('='));
   one.set(name, parsed->values().at(name));
+  if (name == "adaptive") adaptiveTouched_ = true;
   form_->setValues(one);
   updateActions();
   return true;
@@ -465,6 +473,8 @@ void MainWindow::conditionDialog() {
 }
 
 void MainWindow::showRun(RunId run) {
+  if (line_->run() && line_->run() != run)
+    history_->record(runKind_, static_cast<qlonglong>(line_->run().value), static_cast<qlonglong>(run.value));
   selection_->clear();
   line_->show(controller_->port().trace(), run);
   runs_->setCurrent(run);

@@ -20,9 +20,10 @@ std::string exact(double value) {
   char buffer[32];
   return {buffer, std::to_chars(buffer, buffer + sizeof buffer, value).ptr};
 }
-// ".18", "1.0" and the like.
+// ".18", "1.00", "<.01" and the like.
 std::string brief(double value) {
   if (std::isnan(value)) return "";
+  if (value > 0 && value < 0.01) return "<.01";
   char text[16];
   std::snprintf(text, sizeof text, "%.2f", value);
   return text[0] == '0' ? text + 1 : text;

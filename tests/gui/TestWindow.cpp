@@ -2,6 +2,7 @@
 // executable's pictures.
 #include <QApplication>
 #include <QComboBox>
+#include <QDockWidget>
 #include <QImage>
 #include <QLineEdit>
 #include <QMenu>
@@ -120,6 +121,43 @@ class TestWindow : public QObject {
     const Point after = canvas->view().toFigure(
         {static_cast<float>(canvas->width()) / 2, static_cast<float>(canvas->height()) / 2});
     QVERIFY(std::abs(before.x - after.x) < 0.1f && std::abs(before.y - after.y) < 0.1f);
+  }
+
+  void whatIsLookedAtCanBeUndone() {
+    auto w = ready();
+    w->step(6);
+    waitFor(*w, [&] { return w->line().count() == 6 && w->settled(); });
+    auto* canvas = w->findChild<TreeCanvas*>("treeCanvas");
+    auto* tabs = w->findChild<QTabWidget*>("views");
+    const auto zoom = canvas->zoom();
+    const QPoint from(canvas->width() / 2, canvas->height() / 2);
+    trigger(*w, "view.in");
+    trigger(*w, "view.in");
+    const auto zoomed = canvas->view();
+    QVERIFY(zoomed.zoom > zoom * 1.5f);
+    QTest::qWait(750);
+    // A drag of many movements is one change.
+    QTest::mousePress(canvas, Qt::LeftButton, {}, from);
+    for (int i = 1; i < 9; ++i) QTest::mouseMove(canvas, from + QPoint(9 * i, 5 * i));
+    QTest::mouseRelease(canvas, Qt::LeftButton, {}, from + QPoint(72, 40));
+    QVERIFY(canvas->view().origin.x < zoomed.origin.x);
+    w->showView("events");
+    QAction* dock = w->findChild<QDockWidget*>("inspectorDock")->toggleViewAction();
+    dock->trigger();
+    QVERIFY(!w->findChild<Inspector*>("inspector")->isVisible());
+    trigger(*w, "edit.undo");
+    QVERIFY(w->findChild<Inspector*>("inspector")->isVisible());
+    QCOMPARE(tabs->currentIndex(), 3);
+    trigger(*w, "edit.undo");
+    QCOMPARE(tabs->currentIndex(), 0);
+    trigger(*w, "edit.undo");
+    QCOMPARE(canvas->view().origin.x, zoomed.origin.x);
+    QCOMPARE(canvas->zoom(), zoomed.zoom);
+    trigger(*w, "edit.undo");
+    QCOMPARE(canvas->zoom(), zoom);
+    trigger(*w, "edit.redo");
+    QCOMPARE(canvas->zoom(), zoomed.zoom);
+    QCOMPARE(w->line().count(), 6);
   }
 
   void runsPausesAndRunsOn() {

@@ -9,6 +9,7 @@
 #include "widgets/models/OutlineModels.h"
 #include "widgets/models/RunTreeModel.h"
 #include "widgets/models/Selection.h"
+#include "widgets/models/ViewHistory.h"
 #include "widgets/models/Why.h"
 
 using namespace decoscope;
@@ -226,23 +227,40 @@ class TestModels : public QObject {
     QCOMPARE(line.text().size(), std::size_t{3});
   }
 
-  void selectionsCanBeUndone() {
-    Selection selection;
-    QSignalSpy changed(&selection, &Selection::changed);
-    const MarkId a{MarkId::Kind::node, {1}, 0, 0}, b{MarkId::Kind::node, {1}, 1, 0},
-        c{MarkId::Kind::node, {1}, 2, 0};
-    selection.select(a);
-    selection.select(b);
-    selection.back();
-    QCOMPARE(selection.selected(), a);
-    selection.forward();
-    QCOMPARE(selection.selected(), b);
-    selection.back();
-    selection.select(c);
-    QVERIFY(!selection.canGoForward());
-    selection.back();
-    QCOMPARE(selection.selected(), a);
-    QCOMPARE(changed.count(), 7);
+  void viewChangesCanBeUndone() {
+    ViewHistory history;
+    int selected = 0;
+    float zoom = 1;
+    const int selection = history.track("selection", [&](const QVariant& value) {
+      selected = value.toInt();
+      history.record(0, 7, 8);  // what restoring triggers is not recorded
+    });
+    const int zooming = history.track("zoom", [&](const QVariant& value) { zoom = value.toFloat(); });
+    const auto select = [&](int to) { history.record(selection, std::exchange(selected, to), to); };
+    const auto scale = [&](float to) { history.record(zooming, std::exchange(zoom, to), to, true); };
+    select(1);
+    select(2);
+    // A drag is one change, and two kinds never become one.
+    for (const float step : {1.1f, 1.2f, 1.5f}) scale(step);
+    select(3);
+    QCOMPARE(history.undoText(), QString("selection"));
+    history.undo();
+    QCOMPARE(selected, 2);
+    history.undo();
+    QCOMPARE(zoom, 1.0f);
+    history.redo();
+    QCOMPARE(zoom, 1.5f);
+    // After a pause the next drag is its own change.
+    QTest::qWait(750);
+    scale(3);
+    QVERIFY(!history.canRedo());
+    history.undo();
+    QCOMPARE(zoom, 1.5f);
+    history.undo();
+    history.undo();
+    history.undo();
+    QCOMPARE(selected, 0);
+    QVERIFY(!history.canUndo());
   }
 };
 

@@ -15,7 +15,9 @@ namespace decoscope {
 namespace {
 
 constexpr float kSmallestZoom = 0.01f, kLargestZoom = 8;
-constexpr int kMotionMilliseconds = 150, kRevealMilliseconds = 150;
+// A new round slides in from the right, then what was kept lights up.
+constexpr int kMotionMilliseconds = 150, kRevealMilliseconds = 150, kLightMilliseconds = 300;
+constexpr float kSlide = 36;
 constexpr float kMargin = 14;
 
 float smooth(float t) {
@@ -104,14 +106,21 @@ void FigureCanvas::tick() {
     if (t >= 1) gliding_ = false;
     Q_EMIT viewChanged();
   }
-  const bool revealing = revealed_ >= 0 && revealClock_.elapsed() < kRevealMilliseconds;
+  const bool revealing = revealed_ >= 0 && revealClock_.elapsed() < kLightMilliseconds;
   if (!revealing) revealed_ = -1;
   // Nothing is repainted when nothing moves.
   if (!gliding_ && !revealing) motion_.stop();
   update();
 }
 
+void FigureCanvas::tell(const CanvasView& before) {
+  const CanvasView& after = gliding_ ? target_ : view_;
+  if (before.zoom != after.zoom || before.origin.x != after.origin.x || before.origin.y != after.origin.y)
+    Q_EMIT moved(before, after);
+}
+
 void FigureCanvas::fitAll() {
+  const CanvasView before = view_;
   const Rect all = bounds();
   CanvasView goal = view_;
   goal.zoom = std::clamp(std::min((static_cast<float>(width()) - 2 * kMargin) / std::max(1.0f, all.width),
@@ -119,6 +128,7 @@ void FigureCanvas::fitAll() {
                          kSmallestZoom, 1.0f);
   goal.origin = {all.x - kMargin / goal.zoom, all.y - kMargin / goal.zoom};
   glideTo(goal);
+  tell(before);
 }
 
 void FigureCanvas::fitStep(StepIndex step) {
@@ -152,7 +162,9 @@ void FigureCanvas::zoomAbout(QPointF at, float factor) {
   goal.zoom = std::clamp(view_.zoom * factor, kSmallestZoom, kLargestZoom);
   goal.origin = {fixed.x - static_cast<float>(at.x()) / goal.zoom,
                  fixed.y - static_cast<float>(at.y()) / goal.zoom};
+  const CanvasView before = view_;
   setView(goal);
+  tell(before);
 }
 
 const FigureBox* FigureCanvas::boxOf(const MarkId& mark, Point* offset) const {
@@ -211,17 +223,23 @@ void FigureCanvas::drawFrame(ImDrawList& list, FigurePainter& painter, GlyphSour
   view_.height = static_cast<float>(height());
   painter.begin(list, view_, style::theme(), true);
   Emphasis emphasis{selection_->selected(), selection_->hovered()};
-  if (revealed_ >= 0) {
-    emphasis.revealed = revealed_;
-    emphasis.reveal =
-        smooth(std::clamp(static_cast<float>(revealClock_.elapsed()) / kRevealMilliseconds, 0.0f, 1.0f));
-  }
+  const auto elapsed = revealed_ >= 0 ? static_cast<float>(revealClock_.elapsed()) : 1e6f;
+  const float reveal = smooth(std::clamp(elapsed / kRevealMilliseconds, 0.0f, 1.0f)),
+              lit = std::clamp(
+                  (elapsed - kRevealMilliseconds / 2.0f) / (kLightMilliseconds - kRevealMilliseconds / 2.0f),
+                  0.0f, 1.0f);
   const Rect visible = view_.visible();
   visit(visible, [&](const Item& item) {
     Emphasis own = emphasis;
     if (item.step >= 0 && own.selected.step != item.step) own.selected = {};
     if (item.step >= 0 && own.hovered.step != item.step) own.hovered = {};
-    painter.figure(*item.index, item.offset, own);
+    Point offset = item.offset;
+    if (revealed_ >= 0 && item.step == revealed_) {
+      own.reveal = reveal;
+      own.lit = lit;
+      offset.x += (1 - reveal) * kSlide / view_.zoom;
+    }
+    painter.figure(*item.index, offset, own);
   });
   painter.text(glyphs);
   if (items_.empty()) {
@@ -260,7 +278,9 @@ void FigureCanvas::mouseMoveEvent(QMouseEvent* event) {
     goal.origin.x -= static_cast<float>(event->position().x() - lastAt_.x()) / view_.zoom;
     goal.origin.y -= static_cast<float>(event->position().y() - lastAt_.y()) / view_.zoom;
     lastAt_ = event->position();
+    const CanvasView before = view_;
     setView(goal);
+    tell(before);
     return;
   }
   const FigureBox* box = boxAt(event->position());
@@ -277,10 +297,10 @@ void FigureCanvas::mouseReleaseEvent(QMouseEvent* event) {
 
 void FigureCanvas::mouseDoubleClickEvent(QMouseEvent* event) {
   const FigureBox* box = boxAt(event->position());
-  if (box)
-    fitStep(box->id.step);
-  else
-    fitAll();
+  if (!box) return fitAll();
+  const CanvasView before = view_;
+  fitStep(box->id.step);
+  tell(before);
 }
 
 void FigureCanvas::wheelEvent(QWheelEvent* event) {
@@ -293,7 +313,9 @@ void FigureCanvas::wheelEvent(QWheelEvent* event) {
     const bool sideways = event->modifiers() & Qt::ShiftModifier;
     goal.origin.x -= static_cast<float>(sideways ? pixels.y() : pixels.x()) / view_.zoom;
     goal.origin.y -= static_cast<float>(sideways ? 0 : pixels.y()) / view_.zoom;
+    const CanvasView before = view_;
     setView(goal);
+    tell(before);
   }
   event->accept();
 }

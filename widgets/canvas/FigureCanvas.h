@@ -45,6 +45,7 @@ class FigureCanvas : public CanvasHost {
   // Where a mark stands, in pixels of this widget; empty when it is not drawn.
   QRect rectOf(const MarkId& mark) const;
   void setView(const CanvasView& view);
+  void glideTo(const CanvasView& target);  // in motion, unless that is reduced
 
   QSize sizeHint() const override { return {900, 560}; }
 
@@ -52,6 +53,8 @@ class FigureCanvas : public CanvasHost {
   void contextMenuWanted(const MarkId& mark, const QPoint& globalPosition);
   void followingChanged(bool following);
   void viewChanged();
+  // A person panned or zoomed; what moves by itself (following, scrolling to a selection) is not told.
+  void moved(const CanvasView& before, const CanvasView& after);
 
  protected:
   std::vector<Item>& mutableItems() { return items_; }
@@ -80,8 +83,8 @@ class FigureCanvas : public CanvasHost {
   void visit(const Rect& area, const std::function<void(const Item&)>& each) const;
   const FigureBox* boxAt(const QPointF& at) const;
   const FigureBox* boxOf(const MarkId& mark, Point* offset) const;
-  void glideTo(const CanvasView& target);
   void tick();
+  void tell(const CanvasView& before);
   void zoomAbout(QPointF at, float factor);
 
   Line* line_;

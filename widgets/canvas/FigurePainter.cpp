@@ -29,9 +29,23 @@ bool covers(const Rect& view, const Rect& bounds) {
          view.y + view.height >= bounds.y + bounds.height;
 }
 
-// Where a mark's row fades in from while a new round arrives.
-float opacityOf(const MarkId& id, const Emphasis& emphasis) {
-  return emphasis.revealed >= 0 && id.step == emphasis.revealed ? emphasis.reveal : 1;
+// How far something of this tone at `x` has lit up: what was kept does so in order, from the root on.
+float litAt(float x, Tone tone, const Rect& bounds, const Emphasis& emphasis) {
+  if (emphasis.lit >= 1) return 1;
+  const bool kept = tone == Tone::accepted || tone == Tone::bonus || tone == Tone::resampled ||
+                    tone == Tone::forced || tone == Tone::committed;
+  if (!kept) return 1;
+  constexpr float kFront = 0.25f;  // width of the front that runs over the figure
+  const float at = (x - bounds.x) / std::max(1.0f, bounds.width);
+  return std::clamp((emphasis.lit * (1 + kFront) - at) / kFront, 0.0f, 1.0f);
+}
+
+Colour between(Colour from, Colour to, float t) {
+  const auto one = [t](std::uint8_t a, std::uint8_t b) {
+    return static_cast<std::uint8_t>(
+        std::lround(static_cast<float>(a) + (static_cast<float>(b) - static_cast<float>(a)) * t));
+  };
+  return {one(from.r, to.r), one(from.g, to.g), one(from.b, to.b), one(from.a, to.a)};
 }
 
 }  // namespace
@@ -76,11 +90,11 @@ void FigurePainter::figure(const FigureIndex& index, Point offset, const Emphasi
   if (view_.zoom < kTickZoom) {
     ticks(index, offset, emphasis);
   } else {
-    lines(index, offset, false);
+    lines(index, offset, emphasis, false);
     boxes(index, offset, emphasis);
   }
-  lines(index, offset, true);
-  labels(index, offset);
+  lines(index, offset, emphasis, true);
+  labels(index, offset, emphasis);
 }
 
 void FigurePainter::ticks(const FigureIndex& index, Point offset, const Emphasis& emphasis) {
@@ -142,10 +156,15 @@ void FigurePainter::boxes(const FigureIndex& index, Point offset, const Emphasis
     const Point at = view_.toScreen({box.rect.x + offset.x, box.rect.y + offset.y});
     const ImVec2 low = vec(at), high{at.x + box.rect.width * view_.zoom, at.y + box.rect.height * view_.zoom};
     const float radius = round ? box.radius * view_.zoom : 0;
-    const float opacity = opacityOf(box.id, emphasis);
+    const float opacity = emphasis.reveal;
     const bool named = box.id.kind != MarkId::Kind::none;
     const bool selected = named && box.id == emphasis.selected, hovered = named && box.id == emphasis.hovered;
     Colour fill = style.fill, edge = style.edge;
+    if (const float lit = litAt(box.rect.x, box.tone, figure.bounds, emphasis); lit < 1) {
+      const ToneStyle& dark = styles_[static_cast<std::size_t>(Tone::notReached)];
+      fill = between(dark.fill, fill, lit);
+      edge = between(dark.edge, edge, lit);
+    }
     float fillOpacity = opacity;
     if (box.value >= 0) {
       fill = sequentialColour(box.value);
@@ -185,12 +204,15 @@ void FigurePainter::boxes(const FigureIndex& index, Point offset, const Emphasis
   }
 }
 
-void FigurePainter::lines(const FigureIndex& index, Point offset, bool above) {
+void FigurePainter::lines(const FigureIndex& index, Point offset, const Emphasis& emphasis, bool above) {
   const Figure& figure = index.figure();
   for (const std::uint32_t k : inSight(index, offset, &FigureIndex::linesIn, figure.lines.size())) {
     const FigureLine& line = figure.lines[k];
     if (line.above != above || line.points.size() < 2) continue;
-    stroke(line, offset, packed(styles_[static_cast<std::size_t>(line.tone)].edge),
+    Colour edge = styles_[static_cast<std::size_t>(line.tone)].edge;
+    if (const float lit = litAt(line.points.back().x, line.tone, figure.bounds, emphasis); lit < 1)
+      edge = between(styles_[static_cast<std::size_t>(Tone::notReached)].edge, edge, lit);
+    stroke(line, offset, packed(edge, emphasis.reveal),
            std::max(0.8f, line.width * std::min(view_.zoom, 1.6f)));
     ++marks_;
   }
@@ -221,7 +243,7 @@ void FigurePainter::stroke(const FigureLine& line, Point offset, std::uint32_t c
   }
 }
 
-void FigurePainter::labels(const FigureIndex& index, Point offset) {
+void FigurePainter::labels(const FigureIndex& index, Point offset, const Emphasis& emphasis) {
   const int detail = view_.zoom < kTextZoom ? 0 : view_.zoom < 0.8f ? 1 : 2;
   const Figure& figure = index.figure();
   for (const std::uint32_t k : inSight(index, offset, &FigureIndex::labelsIn, figure.labels.size())) {
@@ -230,7 +252,7 @@ void FigurePainter::labels(const FigureIndex& index, Point offset) {
     if (label.detail > detail || size < 4.5f) continue;
     runs_.push_back({view_.toScreen({label.at.x + offset.x, label.at.y + offset.y}), label.text, label.face,
                      label.align, size, label.maximumWidth * view_.zoom,
-                     packed(labelColour(label, *theme_))});
+                     packed(labelColour(label, *theme_), emphasis.reveal)});
   }
 }
 

@@ -43,8 +43,9 @@ struct CanvasView {
 // What a painter marks beyond the figure itself.
 struct Emphasis {
   MarkId selected, hovered;
-  float reveal = 1;  // 0 … 1: how much of `revealed` has come in (motion); 1 draws everything plainly
-  StepIndex revealed = -1;
+  // Motion, for a figure that arrives: how far it has come in, and how far what was kept has lit up from the
+  // left (the root) on; both 0 … 1, and 1 draws everything plainly.
+  float reveal = 1, lit = 1;
 };
 
 // Level of detail by zoom: below kTextZoom labels of nodes go and bars stay, below kTickZoom nodes become
@@ -82,9 +83,9 @@ class FigurePainter {
                                             std::size_t total);
   void ticks(const FigureIndex& index, Point offset, const Emphasis& emphasis);
   void boxes(const FigureIndex& index, Point offset, const Emphasis& emphasis);
-  void lines(const FigureIndex& index, Point offset, bool above);
+  void lines(const FigureIndex& index, Point offset, const Emphasis& emphasis, bool above);
   void stroke(const FigureLine& line, Point offset, std::uint32_t colour, float width);
-  void labels(const FigureIndex& index, Point offset);
+  void labels(const FigureIndex& index, Point offset, const Emphasis& emphasis);
   void write(GlyphSource& glyphs, const Run& run);
 
   ImDrawList* list_ = nullptr;

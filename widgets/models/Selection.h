@@ -1,9 +1,7 @@
-// What is selected and what the pointer is over, shared by every view. Selections form a history, so that a
-// view state can be undone. GUI thread.
+// What is selected and what the pointer is over, shared by every view. GUI thread.
 #pragma once
 
 #include <QObject>
-#include <vector>
 
 #include "core/figure/Figure.h"
 
@@ -20,11 +18,7 @@ class Selection : public QObject {
 
   void select(const MarkId& mark);
   void hover(const MarkId& mark);
-  void clear();  // forgets the history too: another session
-  bool canGoBack() const { return at_ > 0; }
-  bool canGoForward() const { return at_ + 1 < history_.size(); }
-  void back();
-  void forward();
+  void clear();
 
  Q_SIGNALS:
   void changed();
@@ -32,8 +26,6 @@ class Selection : public QObject {
 
  private:
   MarkId selected_, hovered_;
-  std::vector<MarkId> history_;
-  std::size_t at_ = 0;
 };
 
 }  // namespace decoscope

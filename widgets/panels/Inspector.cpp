@@ -32,9 +32,10 @@ DistributionBars::DistributionBars(Line* line, QWidget* parent) : QWidget(parent
   setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Fixed);
 }
 
-void DistributionBars::show(Distributions distributions, TokenId marked) {
+void DistributionBars::show(Distributions distributions, TokenId marked, Tone tone) {
   distributions_ = std::move(distributions);
   marked_ = marked;
+  tone_ = tone;
   setFixedHeight(std::max(1, static_cast<int>(distributions_.rows.size()) * kRow));
   updateGeometry();
   update();
@@ -60,8 +61,7 @@ void DistributionBars::paintEvent(QPaintEvent*) {
   for (std::size_t i = 0; i < distributions_.rows.size(); ++i) {
     const DistributionRow& row = distributions_.rows[i];
     const int top = static_cast<int>(i) * kRow;
-    if (row.token == marked_)
-      painter.fillRect(0, top, width(), kRow, style::colour(theme.style(Tone::rejected).fill));
+    if (row.token == marked_) painter.fillRect(0, top, width(), kRow, style::colour(theme.style(tone_).fill));
     painter.setFont(token);
     painter.setPen(style::colour(theme.text));
     painter.drawText(QRect(4, top, left - 10, kRow), Qt::AlignVCenter | Qt::AlignLeft,
@@ -278,7 +278,7 @@ void Inspector::show() {
     if (mark.item >= 0 && mark.item + 1 < static_cast<std::int64_t>(round.nodes.size()))
       marked = round.nodes[static_cast<std::size_t>(mark.item) + 1].token;
   }
-  bars_->show(distributions, marked);
+  bars_->show(distributions, marked, why.tone);
 }
 
 }  // namespace decoscope

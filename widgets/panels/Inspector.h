@@ -19,7 +19,8 @@ class DistributionBars final : public QWidget {
   Q_OBJECT
  public:
   explicit DistributionBars(Line* line, QWidget* parent = nullptr);
-  void show(Distributions distributions, TokenId marked);
+  // The row of `marked` stands out in this tone.
+  void show(Distributions distributions, TokenId marked, Tone tone);
   const Distributions& shown() const { return distributions_; }
   QSize sizeHint() const override;
 
@@ -36,6 +37,7 @@ class DistributionBars final : public QWidget {
   Line* line_;
   Distributions distributions_;
   TokenId marked_ = -1;
+  Tone tone_ = Tone::rejected;
 };
 
 class Inspector final : public QScrollArea {

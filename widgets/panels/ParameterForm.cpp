@@ -103,6 +103,7 @@ void ParameterForm::take(const ParamSpec& spec, const std::string& value) {
   }
   editor->setToolTip(QString::fromStdString(spec.help));
   values_[spec.name] = value;
+  Q_EMIT changedBy(QString::fromStdString(spec.name));
   Q_EMIT changed();
 }
 

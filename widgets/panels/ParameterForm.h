@@ -29,6 +29,7 @@ class ParameterForm final : public QWidget {
 
  Q_SIGNALS:
   void changed();
+  void changedBy(const QString& name);  // by hand; before changed()
 
  private:
   QWidget* editorFor(const ParamSpec& spec);
