@@ -21,7 +21,6 @@
 #include <QStyle>
 #include <QTabWidget>
 #include <QTableView>
-#include <QThreadPool>
 #include <QToolBar>
 #include <QToolButton>
 #include <QTreeView>
@@ -75,7 +74,8 @@ MainWindow::MainWindow(std::unique_ptr<SessionPort> session, QWidget* parent)
       selection_(new Selection(this)),
       history_(new ViewHistory(this)),
       runs_(new RunTreeModel(this)),
-      events_(new EventModel(line_, this)) {
+      events_(new EventModel(line_, this)),
+      catalog_(new ModelCatalog(this)) {
   setObjectName("mainWindow");
   setWindowTitle(tr("Decoscope"));
   setAcceptDrops(true);
@@ -99,17 +99,15 @@ MainWindow::MainWindow(std::unique_ptr<SessionPort> session, QWidget* parent)
   restoreState(settings.value("window/state").toByteArray(), kLayoutVersion);
   lastLayout_ = saveState(kLayoutVersion);
   fillRecent();
-  // The disk is looked at on a worker; the page fills in when it is done.
-  QThreadPool::globalInstance()->start([this, guard = QPointer<MainWindow>(this)] {
-    auto models = listModels();
-    QMetaObject::invokeMethod(qApp, [this, guard, models = std::move(models)] {
-      if (!guard) return;
-      catalog_ = models;
-      fillModelMenu();
-      fillDrafterMenu();
-      fillRecent();
-    });
+  loadDtype_ = settings.value("model/dtype", loadDtype_).toString();
+  loadDevice_ = settings.value("model/device", loadDevice_).toString();
+  // The disk is looked at on a worker; menus and page fill in as it goes.
+  connect(catalog_, &ModelCatalog::changed, this, [this] {
+    fillModelMenu();
+    fillDrafterMenu();
+    fillRecent();
   });
+  catalog_->refresh();
   refresh();
 }
 

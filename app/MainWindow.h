@@ -7,9 +7,9 @@
 #include <memory>
 #include <optional>
 
+#include "app/ModelCatalog.h"
 #include "app/SessionController.h"
 #include "core/figure/Layouts.h"
-#include "core/model/Catalog.h"
 #include "widgets/canvas/LatticeCanvas.h"
 #include "widgets/canvas/TreeCanvas.h"
 #include "widgets/models/EventModel.h"
@@ -89,6 +89,7 @@ class MainWindow final : public QMainWindow {
   void updateActions();
   void updateStatus();
   void fillModelMenu();
+  void modelDialog();
   void fillDrafterMenu();
   void methodChosen();
   void readFormFrom(const RunInfo& info);
@@ -140,7 +141,8 @@ class MainWindow final : public QMainWindow {
   RunId followedRun_;
   int head_ = -1;
   bool filling_ = false, promptTouched_ = false, explainNext_ = false, adaptiveTouched_ = false;
-  std::vector<CatalogEntry> catalog_;
+  ModelCatalog* catalog_;
+  QString loadDtype_ = QStringLiteral("auto"), loadDevice_ = QStringLiteral("auto");
   std::map<std::string, QString> roles_;  // models chosen for roles other than the target
 
   QHash<QString, QAction*> actions_;

@@ -51,6 +51,9 @@ QAction* MainWindow::action(const QString& id, const QString& text, const QKeySe
 void MainWindow::buildActions() {
   using Kind = RunCondition::Kind;
   action("file.open", tr("&Open session or model…"), QKeySequence::Open, [this] { openDialog(); });
+  action(
+      "file.models", tr("Choose a &model…"), QKeySequence(Qt::CTRL | Qt::Key_M), [this] { modelDialog(); },
+      tr("Every model on this computer, with what it can do, and in which arithmetic it is loaded"));
   action("file.new", tr("&New session in memory"), QKeySequence::New, [this] { openSession({}); });
   action("file.saveAs", tr("&Save session as…"), QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_S),
          [this] { saveAs(); });
@@ -179,7 +182,7 @@ void MainWindow::buildMenus() {
     }
   };
   QMenu* file = menuBar()->addMenu(tr("&File"));
-  fill(file, {"file.new", "file.open"});
+  fill(file, {"file.new", "file.open", "file.models"});
   recentMenu_ = file->addMenu(tr("Recent sessions"));
   fill(file, {"file.sample", "", "file.saveAs", "", "file.quit"});
   fill(menuBar()->addMenu(tr("&Edit")),

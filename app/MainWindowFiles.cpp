@@ -299,7 +299,7 @@ void MainWindow::remember(const QString& path) {
 
 void MainWindow::fillRecent() {
   const QStringList recent = QSettings().value("files/recent").toStringList();
-  start_->show(recent, catalog_);
+  start_->show(recent, catalog_->models());
   recentMenu_->clear();
   for (const QString& path : recent) {
     QAction* one = recentMenu_->addAction(QFileInfo(path).fileName(), this, [this, path] {

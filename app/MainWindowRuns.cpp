@@ -16,6 +16,7 @@
 #include <QMenu>
 #include <QPlainTextEdit>
 #include <QPushButton>
+#include <QSettings>
 #include <QStackedWidget>
 #include <QTabWidget>
 #include <QToolBar>
@@ -24,6 +25,7 @@
 #include <QVBoxLayout>
 
 #include "app/MainWindow.h"
+#include "app/ModelChooser.h"
 #include "widgets/models/Numbers.h"
 #include "widgets/models/Why.h"
 #include "widgets/panels/ParameterForm.h"
@@ -36,28 +38,35 @@ namespace decoscope {
 void MainWindow::fillModelMenu() {
   if (!modelMenu_) return;
   modelMenu_->clear();
-  for (const CatalogEntry& entry : catalog_) {
-    QAction* one =
-        modelMenu_->addAction(tr("%1   %2").arg(QString::fromStdString(entry.name), bytesText(entry.bytes)));
-    one->setToolTip(QString::fromStdString(entry.path));
+  const MethodCard* method = controller_->method(method_->currentData().toString().toStdString());
+  for (const ModelEntry& entry : catalog_->models()) {
+    QString text =
+        QString::fromStdString(entry.file.name) + QStringLiteral("   ") + bytesText(entry.file.bytes);
+    if (entry.described && entry.problem.isEmpty())
+      text += QStringLiteral(" · %1 · %2")
+                  .arg(QString::fromStdString(entry.info.fileType),
+                       ModelCatalog::parametersText(entry.info.parameters));
+    QAction* one = modelMenu_->addAction(text);
+    const QString why = method ? ModelCatalog::whyNot(entry, *method) : entry.problem;
+    one->setEnabled(why.isEmpty());
+    one->setToolTip(QString::fromStdString(entry.file.path) + (why.isEmpty() ? QString() : "\n" + why));
     connect(one, &QAction::triggered, this,
-            [this, name = QString::fromStdString(entry.name)] { loadModel(name); });
+            [this, path = QString::fromStdString(entry.file.path)] { loadModel(path); });
   }
-  if (!catalog_.empty()) modelMenu_->addSeparator();
-  modelMenu_->addAction(tr("Open a GGUF file…"), this, [this] {
-    const QString path =
-        QFileDialog::getOpenFileName(this, tr("Open a model"), {}, tr("GGUF (*.gguf);;All files (*)"));
-    if (!path.isEmpty()) loadModel(path);
-  });
-  modelMenu_->addAction(tr("Open a Hugging Face folder…"), this, [this] {
-    const QString path = QFileDialog::getExistingDirectory(this, tr("Open a model folder"));
-    if (!path.isEmpty()) loadModel(path);
-  });
-  modelMenu_->addAction(tr("Open a table model…"), this, [this] {
-    const QString path =
-        QFileDialog::getOpenFileName(this, tr("Open a table model"), {}, tr("Table model (*.json)"));
-    if (!path.isEmpty()) loadModel("table:" + path);
-  });
+  if (!catalog_->models().empty()) modelMenu_->addSeparator();
+  modelMenu_->addAction(actions_["file.models"]);
+}
+
+void MainWindow::modelDialog() {
+  ModelChooser dialog(catalog_, controller_->method(method_->currentData().toString().toStdString()),
+                      loadDtype_, loadDevice_, this);
+  if (dialog.exec() != QDialog::Accepted) return;
+  loadDtype_ = dialog.dtype();
+  loadDevice_ = dialog.device();
+  QSettings settings;
+  settings.setValue("model/dtype", loadDtype_);
+  settings.setValue("model/device", loadDevice_);
+  loadModel(dialog.chosen());
 }
 
 void MainWindow::fillDrafterMenu() {
@@ -68,9 +77,14 @@ void MainWindow::fillDrafterMenu() {
     drafter_->setText(tr("drafter: %1 ▾").arg(QFileInfo(path).completeBaseName()));
     if (!controller_->state().modelName.empty()) loadModel(path, QStringLiteral("drafter"));
   };
-  for (const CatalogEntry& entry : catalog_)
-    drafterMenu_->addAction(QString::fromStdString(entry.name), this,
-                            [choose, name = QString::fromStdString(entry.name)] { choose(name); });
+  for (const ModelEntry& entry : catalog_->models()) {
+    QAction* one =
+        drafterMenu_->addAction(QString::fromStdString(entry.file.name), this,
+                                [choose, path = QString::fromStdString(entry.file.path)] { choose(path); });
+    one->setEnabled(entry.problem.isEmpty());
+    one->setToolTip(QString::fromStdString(entry.file.path) +
+                    (entry.problem.isEmpty() ? QString() : "\n" + entry.problem));
+  }
   drafterMenu_->addAction(tr("Open a model file…"), this, [this, choose] {
     const QString path = QFileDialog::getOpenFileName(this, tr("Open a drafter"), {},
                                                       tr("Models (*.gguf *.json);;All files (*)"));
@@ -82,7 +96,8 @@ void MainWindow::fillDrafterMenu() {
 void MainWindow::loadModel(const QString& nameOrPath, const QString& role) {
   errorBar_->hide();
   if (controller_->state().activity == Activity::running) controller_->port().stop();
-  controller_->port().loadModel(role.toStdString(), nameOrPath.toStdString(), "auto", "auto");
+  controller_->port().loadModel(role.toStdString(), nameOrPath.toStdString(), loadDtype_.toStdString(),
+                                loadDevice_.toStdString());
 }
 
 bool MainWindow::setMethod(const QString& method) {
@@ -111,6 +126,7 @@ void MainWindow::methodChosen() {
   if (auto* bar = findChild<QToolBar*>("toolBar"))
     for (QAction* one : bar->actions())
       if (one->objectName() == "drafterAction") one->setVisible(drafts);
+  fillModelMenu();
   updateActions();
 }
 
@@ -173,6 +189,8 @@ void MainWindow::newRun() {
   for (const std::string& role : card->roles)
     if (const auto found = roles_.find(role); found != roles_.end() && !found->second.isEmpty())
       request.models[role] = found->second.toStdString();
+  request.dtype = loadDtype_.toStdString();
+  request.device = loadDevice_.toStdString();
   if (controller_->state().modelName.empty() && controller_->state().activity == Activity::idle) {
     showError({ErrorCode::badInput, "no model is loaded", "",
                "Choose one in the tool bar; packaging/fetch-model brings SmolLM2."});

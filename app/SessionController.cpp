@@ -20,8 +20,7 @@ SessionController::SessionController(std::unique_ptr<SessionPort> port, QObject*
   port_->setListener([this](const TraceNotice*) {
     // One posted event until it is taken up, however many notices come.
     if (!pending_.exchange(true))
-      QMetaObject::invokeMethod(
-          this, [this] { frame_.start(); }, Qt::QueuedConnection);
+      QMetaObject::invokeMethod(this, [this] { frame_.start(); }, Qt::QueuedConnection);
   });
 }
 

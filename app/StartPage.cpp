@@ -5,6 +5,7 @@
 #include <QPushButton>
 #include <QVBoxLayout>
 
+#include "widgets/models/Numbers.h"
 #include "widgets/style/Style.h"
 
 namespace decoscope {
@@ -72,7 +73,7 @@ StartPage::StartPage(QWidget* parent) : QWidget(parent), recent_(new QVBoxLayout
   outer->addStretch(1);
 }
 
-void StartPage::show(const QStringList& recent, const std::vector<CatalogEntry>& models) {
+void StartPage::show(const QStringList& recent, const std::vector<ModelEntry>& models) {
   clear(recent_);
   clear(models_);
   const auto none = [](QVBoxLayout* layout, const QString& text) {
@@ -89,12 +90,16 @@ void StartPage::show(const QStringList& recent, const std::vector<CatalogEntry>&
   }
   if (recent.isEmpty()) none(recent_, tr("None yet"));
   for (std::size_t i = 0; i < models.size() && i < 8; ++i) {
-    const CatalogEntry& model = models[i];
-    auto* button = new QPushButton(tr("%1    %2 MB · %3")
-                                       .arg(QString::fromStdString(model.name))
-                                       .arg(model.bytes / 1'000'000)
-                                       .arg(QString::fromStdString(model.format)));
-    button->setToolTip(QString::fromStdString(model.path));
+    const CatalogEntry& model = models[i].file;
+    const ModelInfo& info = models[i].info;
+    QString what = bytesText(model.bytes) + QStringLiteral(" · ") + QString::fromStdString(model.format);
+    if (models[i].described && models[i].problem.isEmpty())
+      what += tr(" · %1 parameters · %2")
+                  .arg(ModelCatalog::parametersText(info.parameters), QString::fromStdString(info.fileType));
+    auto* button = new QPushButton(QString::fromStdString(model.name) + QStringLiteral("    ") + what);
+    button->setToolTip(QString::fromStdString(model.path) +
+                       (models[i].problem.isEmpty() ? QString() : QStringLiteral("\n") + models[i].problem));
+    button->setEnabled(models[i].problem.isEmpty());
     connect(button, &QPushButton::clicked, this,
             [this, name = QString::fromStdString(model.name)] { Q_EMIT modelWanted(name); });
     models_->addWidget(button);

@@ -4,7 +4,7 @@
 
 #include <QWidget>
 
-#include "core/model/Catalog.h"
+#include "app/ModelCatalog.h"
 
 class QVBoxLayout;
 
@@ -14,7 +14,7 @@ class StartPage final : public QWidget {
   Q_OBJECT
  public:
   explicit StartPage(QWidget* parent = nullptr);
-  void show(const QStringList& recent, const std::vector<CatalogEntry>& models);
+  void show(const QStringList& recent, const std::vector<ModelEntry>& models);
 
  Q_SIGNALS:
   void sampleWanted();

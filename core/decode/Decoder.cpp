@@ -107,6 +107,17 @@ Result<std::unique_ptr<Decoder>> MethodRegistry::create(const std::string& name,
   return fail(ErrorCode::usage, "unknown method '" + name + "'");
 }
 
+std::string missingNeed(const std::vector<std::string>& needs, const Capabilities& can) {
+  for (const std::string& need : needs) {
+    if (need == "trees" && !can.trees) return "tree forwards";
+    if (need == "early exit" && !can.earlyExit) return "early exit";
+    if (need == "masked diffusion" && !can.maskedDiffusion)
+      return "masked diffusion (a mask token and full visibility)";
+    if (need == "causal" && !can.causal) return "next-token logits";
+  }
+  return {};
+}
+
 Status checkNeeds(const MethodInfo& method, const ParamSet& parameters,
                   const std::map<std::string, RoleModel*>& roles) {
   for (const std::string& role : method.rolesFor ? method.rolesFor(parameters) : method.roles)
@@ -115,20 +126,12 @@ Status checkNeeds(const MethodInfo& method, const ParamSet& parameters,
                   "the method " + method.name + " needs a model for the role '" + role + "'", "--model",
                   "Name one with --model " + role + "=PATH.");
   const Model& target = *roles.at("target")->model;
-  const Capabilities can = target.capabilities();
-  const auto lacks = [&](const std::string& what) -> Status {
+  const std::string lacks = missingNeed(method.needs, target.capabilities());
+  if (!lacks.empty())
     return fail(ErrorCode::unsupported,
-                "the method " + method.name + " needs " + what + ", which this model does not offer",
+                "the method " + method.name + " needs " + lacks + ", which this model does not offer",
                 target.info().name,
                 "Choose another model or method; `models show` lists what a model can do.");
-  };
-  for (const std::string& need : method.needs) {
-    if (need == "trees" && !can.trees) return lacks("tree forwards");
-    if (need == "early exit" && !can.earlyExit) return lacks("early exit");
-    if (need == "masked diffusion" && !can.maskedDiffusion)
-      return lacks("masked diffusion (a mask token and full visibility)");
-    if (need == "causal" && !can.causal) return lacks("next-token logits");
-  }
   return {};
 }
 

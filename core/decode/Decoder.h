@@ -139,6 +139,9 @@ class MethodRegistry {
   std::vector<Entry> entries_;
 };
 
+// What of a method's `needs` a model with these capabilities does not offer, in words; empty when nothing.
+std::string missingNeed(const std::vector<std::string>& needs, const Capabilities& can);
+
 // Whether the models can do what the method needs. Error `unsupported`, saying which model lacks what.
 Status checkNeeds(const MethodInfo& method, const ParamSet& parameters,
                   const std::map<std::string, RoleModel*>& roles);

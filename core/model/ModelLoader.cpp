@@ -55,6 +55,16 @@ Result<ModelInfo> describeModel(const std::string& name) {
 #endif
 }
 
+Capabilities capabilitiesOf(const ModelInfo& info) {
+  const bool diffusion = info.maskToken >= 0, net = info.format != "table";
+  Capabilities can;
+  can.causal = can.trees = !diffusion;
+  can.maskedDiffusion = diffusion;
+  can.earlyExit = net && !diffusion;
+  can.hiddenStates = can.interventions = net;
+  return can;
+}
+
 Result<LoadedModel> loadModel(const std::string& name, const LoadOptions& options, const StopToken& stop) {
   DECOSCOPE_TRY(checkRemote(name));
   if (name.starts_with(kTable)) {

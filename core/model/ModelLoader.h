@@ -26,4 +26,7 @@ Result<std::shared_ptr<const Tokenizer>> loadModelTokenizer(const std::string& n
 // Only the description: reads headers, not weights.
 Result<ModelInfo> describeModel(const std::string& name);
 
+// What a model of this description can do once it is loaded.
+Capabilities capabilitiesOf(const ModelInfo& info);
+
 }  // namespace decoscope

@@ -30,6 +30,7 @@ struct RunRequest {
   std::string method = "sampling";
   std::vector<std::string> assignments;  // "name=value", checked against the method's schema
   std::map<std::string, std::string> models;
+  std::string dtype = "auto", device = "auto";  // of `models`, as LoadOptions has them
   std::string promptText;  // used when promptTokens is empty
   std::vector<TokenId> promptTokens;
   std::string chatJson;  // messages; wins over promptText

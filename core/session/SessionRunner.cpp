@@ -105,6 +105,8 @@ class SessionRunner final : public SessionPort {
     post([=, this](const StopToken& stop) -> Status {
       for (const auto& [role, name] : request.models) {
         LoadOptions options;
+        options.dtype = request.dtype;
+        options.device = request.device;
         options.progress = [this](double fraction, const std::string& phase) {
           report(Activity::loading, fraction, phase);
         };

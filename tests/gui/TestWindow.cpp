@@ -13,7 +13,9 @@
 #include <QTabWidget>
 #include <QTemporaryDir>
 #include <QTest>
+#include <QTimer>
 #include <QToolButton>
+#include <QTreeWidget>
 #include <fstream>
 #include <thread>
 
@@ -345,6 +347,68 @@ class TestWindow : public QObject {
     QVERIFY(r->errorText().contains("prompt is empty"));
     QVERIFY(!r->setParameter("temperature=-3"));
     QVERIFY(r->errorText().contains("temperature"));
+  }
+
+  void theModelChooserSaysWhatFits() {
+    const QString fixtures = QStringLiteral(DECOSCOPE_FIXTURES) + "/hf/";
+    if (!QFile::exists(fixtures + "llada-layout")) QSKIP("no model fixtures");
+    QTemporaryDir models;
+    for (const char* name : {"llada-layout", "qwen2-bias"})
+      QVERIFY(QFile::link(fixtures + name, models.filePath(name)));
+    std::ofstream(models.filePath("broken.gguf").toStdString()) << "GGUF, but not really";
+    qputenv("DECOSCOPE_MODELS", models.path().toUtf8());
+    auto w = window();
+    w->setMethod("llada");
+    const auto look = [&](const std::function<void(QDialog*, QTreeWidget*)>& test) {
+      bool seen = false;
+      QTimer::singleShot(0, this, [&] {
+        auto* dialog = w->findChild<QDialog*>("modelChooserDialog");
+        auto* table = dialog->findChild<QTreeWidget*>("models");
+        seen = QTest::qWaitFor(
+            [&] {
+              bool done = table->topLevelItemCount() >= 3;
+              for (int i = 0; i < table->topLevelItemCount(); ++i)
+                done &= !table->topLevelItem(i)->text(6).contains("reading");
+              return done;
+            },
+            10'000);
+        test(dialog, table);
+        if (dialog->isVisible()) dialog->reject();
+      });
+      trigger(*w, "file.models");
+      QVERIFY(seen);
+    };
+    const auto row = [](QTreeWidget* table, const QString& name) {
+      const auto found = table->findItems(name, Qt::MatchStartsWith, 0);
+      return found.isEmpty() ? nullptr : found.front();
+    };
+    look([&](QDialog* dialog, QTreeWidget* table) {
+      QTreeWidgetItem *causal = row(table, "qwen2-bias"), *diffusion = row(table, "llada-layout"),
+                      *broken = row(table, "broken");
+      QVERIFY(causal && diffusion && broken);
+      QVERIFY(causal->isDisabled() && causal->toolTip(0).contains("masked diffusion"));
+      QVERIFY(!diffusion->isDisabled() && diffusion->text(6).contains("masked diffusion"));
+      QVERIFY(broken->isDisabled() && broken->toolTip(0).contains("broken.gguf"));
+      for (const int column : {1, 2, 3, 4, 5}) QVERIFY(!diffusion->text(column).isEmpty());
+      // What cannot be done is refused by the loader, with a message.
+      dialog->findChild<QComboBox*>("device")->setCurrentText("cuda:7");
+      Q_EMIT table->itemActivated(diffusion, 0);
+    });
+    QTRY_VERIFY(!w->errorText().isEmpty());
+    QVERIFY2(w->errorText().contains("cuda"), qPrintable(w->errorText()));
+    w->setMethod("sampling");
+    look([&](QDialog* dialog, QTreeWidget* table) {
+      QVERIFY(row(table, "llada-layout")->isDisabled());
+      QVERIFY(!row(table, "qwen2-bias")->isDisabled());
+      dialog->findChild<QComboBox*>("device")->setCurrentText("cpu");
+      dialog->findChild<QComboBox*>("dtype")->setCurrentText("bf16");
+      Q_EMIT table->itemActivated(row(table, "qwen2-bias"), 0);
+    });
+    QTRY_COMPARE(w->controller().state().dtype, std::string("bf16"));
+    // The choice stays: it is the same for the next model, and in the next window.
+    QCOMPARE(QSettings().value("model/dtype").toString(), QString("bf16"));
+    QSettings().remove("model");
+    qunsetenv("DECOSCOPE_MODELS");
   }
 
   void diffusionFillsTheLattice() {
