@@ -345,6 +345,13 @@ void MainWindow::buildDocks() {
   chat_->setObjectName("chat");
   chat_->setChecked(true);
   chat_->setToolTip(tr("Renders the text with the model's chat template, as a message of the user"));
+  conversation_ = new QToolButton;
+  conversation_->setObjectName("conversation");
+  conversation_->setProperty("flat", true);
+  conversation_->setToolTip(
+      tr("Edit the conversation: a system message, earlier turns, and what the model reads"));
+  connect(conversation_, &QToolButton::clicked, this, [this] { chatDialog(); });
+  promptRow->addWidget(conversation_);
   promptRow->addWidget(chat_);
   layout->addLayout(promptRow);
   prompt_ = new QPlainTextEdit;
@@ -359,9 +366,11 @@ void MainWindow::buildDocks() {
   });
   connect(chat_, &QCheckBox::toggled, this, [this] {
     if (!filling_) promptTouched_ = true;
+    showChat();
     updateActions();
   });
   layout->addWidget(prompt_);
+  showChat();
 
   layout->addSpacing(6);
   layout->addWidget(heading(tr("METRICS · THIS RUN")));

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "app/ChatDialog.h"
 #include "app/ModelCatalog.h"
 #include "app/SessionController.h"
 #include "core/figure/Layouts.h"
@@ -52,6 +53,7 @@ class MainWindow final : public QMainWindow {
   void openSampleSession();
   void loadModel(const QString& nameOrPath, const QString& role = QStringLiteral("target"));
   void setPrompt(const QString& text, bool chat);
+  void setChat(const std::vector<ChatTurn>& turns);  // the last of them is what the prompt field shows
   bool setMethod(const QString& method);
   bool setParameter(const QString& assignment);  // "name=value"; false when it does not fit
   void setMaxNewTokens(int tokens);
@@ -93,6 +95,8 @@ class MainWindow final : public QMainWindow {
   void fillDrafterMenu();
   void methodChosen();
   void readFormFrom(const RunInfo& info);
+  void chatDialog();
+  void showChat();
   bool promptEdited() const;
   std::vector<std::string> changedAssignments() const;
   bool formDiffers() const;
@@ -166,6 +170,8 @@ class MainWindow final : public QMainWindow {
   MetricsPanel* metrics_ = nullptr;
   QPlainTextEdit* prompt_ = nullptr;
   QCheckBox* chat_ = nullptr;
+  QToolButton* conversation_ = nullptr;
+  std::vector<ChatTurn> turns_{{QStringLiteral("user"), {}}};  // the last one's text is in the prompt field
   QLineEdit *seed_ = nullptr, *maxTokens_ = nullptr;
   QComboBox* method_ = nullptr;
   QToolButton *model_ = nullptr, *drafter_ = nullptr;

@@ -7,9 +7,6 @@
 #include <QFileInfo>
 #include <QFormLayout>
 #include <QFrame>
-#include <QJsonArray>
-#include <QJsonDocument>
-#include <QJsonObject>
 #include <QLabel>
 #include <QLineEdit>
 #include <QListWidget>
@@ -149,8 +146,38 @@ bool MainWindow::setParameter(const QString& assignment) {
 }
 
 void MainWindow::setPrompt(const QString& text, bool chat) {
+  turns_ = {{QStringLiteral("user"), text}};
   prompt_->setPlainText(text);
   chat_->setChecked(chat);
+  showChat();
+}
+
+void MainWindow::setChat(const std::vector<ChatTurn>& turns) {
+  if (turns.empty()) return;
+  turns_ = turns;
+  prompt_->setPlainText(turns_.back().content);
+  chat_->setChecked(true);
+  showChat();
+}
+
+void MainWindow::showChat() {
+  conversation_->setVisible(chat_->isChecked());
+  const auto before = static_cast<int>(turns_.size()) - 1;
+  conversation_->setText(before == 0   ? tr("conversation…")
+                         : before == 1 ? tr("1 message before…")
+                                       : tr("%1 messages before…").arg(before));
+  prompt_->setAccessibleName(before == 0 ? tr("Prompt")
+                                         : tr("Last message, of the %1").arg(turns_.back().role));
+}
+
+void MainWindow::chatDialog() {
+  std::vector<ChatTurn> turns = turns_;
+  turns.back().content = prompt_->toPlainText();
+  ChatDialog dialog(controller_->port(), turns, this);
+  if (dialog.exec() != QDialog::Accepted || dialog.turns() == turns) return;
+  setChat(dialog.turns());
+  promptTouched_ = true;
+  updateActions();
 }
 void MainWindow::setMaxNewTokens(int tokens) {
   maxTokens_->setText(QString::number(tokens));
@@ -167,10 +194,11 @@ void MainWindow::newRun() {
   request.assignments = form_->assignments();
   const QString prompt = prompt_->toPlainText();
   request.promptText = prompt.toStdString();
-  if (chat_->isChecked())
-    request.chatJson = QJsonDocument(QJsonArray{QJsonObject{{"role", "user"}, {"content", prompt}}})
-                           .toJson(QJsonDocument::Compact)
-                           .toStdString();
+  if (chat_->isChecked()) {
+    std::vector<ChatTurn> turns = turns_;
+    turns.back().content = prompt;
+    request.chatJson = chatJson(turns).toStdString();
+  }
   if (prompt.trimmed().isEmpty()) {
     showError({ErrorCode::badInput, "the prompt is empty", "",
                "Write something into the prompt field on the left."});
@@ -511,9 +539,13 @@ void MainWindow::readFormFrom(const RunInfo& info) {
   seed_->setText(QString::number(info.seed));
   maxTokens_->setText(QString::number(info.maxNewTokens));
   if (!info.promptText.empty()) {
-    prompt_->setPlainText(QString::fromStdString(info.promptText));
-    const auto kind = info.notes.find("prompt_kind");
-    chat_->setChecked(kind != info.notes.end() && kind->second == "chat");
+    const auto chat = info.notes.find("chat"), kind = info.notes.find("prompt_kind");
+    const auto turns =
+        chat == info.notes.end() ? std::vector<ChatTurn>{} : chatTurns(QString::fromStdString(chat->second));
+    if (!turns.empty())
+      setChat(turns);
+    else
+      setPrompt(QString::fromStdString(info.promptText), kind != info.notes.end() && kind->second == "chat");
   }
   filling_ = false;
   promptTouched_ = false;

@@ -131,8 +131,7 @@ std::vector<ModelIdentity> Engine::identities() const {
   return result;
 }
 
-Result<std::vector<TokenId>> Engine::encodePrompt(const RunRequest& request) const {
-  const Tokenizer& tokenizer = *this->tokenizer();
+Result<std::vector<TokenId>> promptTokens(const Tokenizer& tokenizer, const RunRequest& request) {
   std::vector<TokenId> tokens = request.promptTokens;
   if (tokens.empty() && !request.chatJson.empty()) {
     DECOSCOPE_ASSIGN(const Chat chat, parseChat(request.chatJson, "the chat"));
@@ -144,6 +143,11 @@ Result<std::vector<TokenId>> Engine::encodePrompt(const RunRequest& request) con
   }
   if (tokens.empty())
     return fail(ErrorCode::badInput, "the prompt is empty", "prompt", "Give some text, token ids or a chat.");
+  return tokens;
+}
+
+Result<std::vector<TokenId>> Engine::encodePrompt(const RunRequest& request) const {
+  DECOSCOPE_ASSIGN(std::vector<TokenId> tokens, promptTokens(*tokenizer(), request));
   const ModelInfo& info = model()->info();
   for (std::size_t i = 0; i < tokens.size(); ++i)
     if (tokens[i] < 0 || tokens[i] >= info.vocabularySize)
@@ -192,6 +196,7 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
   info.stopAtEnd = request.stopAtEnd;
   info.topK = request.topK;
   info.recordLevel = request.recordLevel;
+  if (request.promptTokens.empty() && !request.chatJson.empty()) info.notes["chat"] = request.chatJson;
   info.models = identities();
   info.tokenizer = tokenizer()->fingerprint();
   info.notes.insert(measured_.begin(), measured_.end());

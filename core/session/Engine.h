@@ -25,6 +25,9 @@ struct Recording {
 Recording recordInMemory(NoticeFunction notice = {});
 Result<Recording> recordInFile(const std::string& path, OpenMode mode, NoticeFunction notice = {});
 
+// The prompt of a request, encoded: its ids, its chat by the tokenizer's template, or its text. Thread-safe.
+Result<std::vector<TokenId>> promptTokens(const Tokenizer& tokenizer, const RunRequest& request);
+
 // One thread at a time. A failed call leaves the recorded session as it was, but for the failed step that it
 // records.
 class Engine {

@@ -31,7 +31,7 @@ struct RunRequest {
   std::vector<std::string> assignments;  // "name=value", checked against the method's schema
   std::map<std::string, std::string> models;
   std::string dtype = "auto", device = "auto";  // of `models`, as LoadOptions has them
-  std::string promptText;  // used when promptTokens is empty
+  std::string promptText;                       // used when promptTokens is empty
   std::vector<TokenId> promptTokens;
   std::string chatJson;  // messages; wins over promptText
   std::int64_t maxNewTokens = 128;
@@ -40,6 +40,12 @@ struct RunRequest {
   bool stopAtEnd = true;
   int topK = 32;
   std::string recordLevel = "full";
+};
+
+// What the model would read for a prompt.
+struct PromptPreview {
+  std::string text;  // with the special tokens spelled out
+  std::vector<TokenId> tokens;
 };
 
 // A continuation of `run` from `step`: the steps before stay, `step` is done again with what is set here.
@@ -102,6 +108,9 @@ class SessionPort {
   virtual void setCurrentRun(RunId run) = 0;          // Step continues this line from its end
   virtual SessionState state() const = 0;
   virtual std::shared_ptr<const TraceSource> trace() const = 0;
+  // The prompt of this request as the loaded target would read it; nothing is started. Takes the time of
+  // encoding, so not for the GUI thread. Errors: no model, a chat that its template refuses.
+  virtual Result<PromptPreview> previewPrompt(const RunRequest& request) const = 0;
   // Replaces the whole session. The old one is flushed and closed. Empty path: a new one in memory.
   virtual void openSession(const std::string& path) = 0;
   virtual void saveSessionAs(const std::string& path) = 0;

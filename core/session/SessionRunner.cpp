@@ -117,10 +117,10 @@ class SessionRunner final : public SessionPort {
     });
   }
   void step(int count) override {
-    post([=, this](const StopToken& stop) { return advance(Activity::stepping, count, {}, stop); });
+    post([=, this](const StopToken& stop) { return advance(Activity::stepping, count, {}, stop); }, true);
   }
   void run(const RunCondition& condition) override {
-    post([=, this](const StopToken& stop) { return advance(Activity::running, -1, condition, stop); });
+    post([=, this](const StopToken& stop) { return advance(Activity::running, -1, condition, stop); }, true);
   }
   void pause() override { pausing_ = true; }
   void stop() override {
@@ -154,6 +154,20 @@ class SessionRunner final : public SessionPort {
     return trace_;
   }
 
+  Result<PromptPreview> previewPrompt(const RunRequest& request) const override {
+    std::shared_ptr<const Tokenizer> tokenizer;
+    {
+      const std::lock_guard lock(mutex_);
+      tokenizer = tokenizer_;
+    }
+    if (!tokenizer)
+      return fail(ErrorCode::notFound, "no model is loaded", "", "Choose one to see what it would read.");
+    PromptPreview preview;
+    DECOSCOPE_ASSIGN(preview.tokens, promptTokens(*tokenizer, request));
+    preview.text = tokenizer->decode(preview.tokens);
+    return preview;
+  }
+
   void openSession(const std::string& path) override {
     post([=, this](const StopToken&) -> Status {
       Recording recording = recordInMemory(notices());
@@ -174,13 +188,16 @@ class SessionRunner final : public SessionPort {
   }
 
  private:
-  using Command = std::function<Status(const StopToken&)>;
+  struct Command {
+    std::function<Status(const StopToken&)> carryOut;
+    bool follows = false;  // makes no sense where the command before it failed
+  };
 
-  void post(Command command) {
+  void post(std::function<Status(const StopToken&)> carryOut, bool follows = false) {
     {
       const std::lock_guard lock(mutex_);
       if (closing_) return;
-      commands_.push_back(std::move(command));
+      commands_.push_back({std::move(carryOut), follows});
     }
     wake_.notify_all();
   }
@@ -223,7 +240,7 @@ class SessionRunner final : public SessionPort {
         state_.lastError.reset();
       }
       pausing_ = false;
-      const Status status = command(stop);
+      const Status status = command.carryOut(stop);
       settle(status);
     }
     engine_.reset();
@@ -241,6 +258,8 @@ class SessionRunner final : public SessionPort {
       if (!status && status.error().code != ErrorCode::cancelled) {
         state_.lastError = status.error();
         ++state_.errorCount;
+        // "There is no run to step" would hide why there is none.
+        while (!commands_.empty() && commands_.front().follows) commands_.pop_front();
       }
     }
     tell(nullptr);
@@ -251,6 +270,7 @@ class SessionRunner final : public SessionPort {
     state_.run = engine_->current().id;
     state_.nextStep = engine_->nextStep();
     state_.stopReason = engine_->ended() ? engine_->current().stopReason : std::string();
+    tokenizer_ = engine_->tokenizer();
     if (const Model* model = engine_->model()) {
       state_.modelName = model->info().name;
       state_.device = model->info().device;
@@ -330,6 +350,7 @@ class SessionRunner final : public SessionPort {
   std::deque<Command> commands_;
   SessionState state_;
   std::shared_ptr<const TraceSource> trace_;
+  std::shared_ptr<const Tokenizer> tokenizer_;  // of the target
   StopSource stopSource_;
   bool closing_ = false;
 

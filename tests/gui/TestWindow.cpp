@@ -4,10 +4,12 @@
 #include <QComboBox>
 #include <QDockWidget>
 #include <QImage>
+#include <QLabel>
 #include <QLineEdit>
 #include <QMenu>
 #include <QPlainTextEdit>
 #include <QProcess>
+#include <QPushButton>
 #include <QSettings>
 #include <QSignalSpy>
 #include <QTabWidget>
@@ -409,6 +411,40 @@ class TestWindow : public QObject {
     QCOMPARE(QSettings().value("model/dtype").toString(), QString("bf16"));
     QSettings().remove("model");
     qunsetenv("DECOSCOPE_MODELS");
+  }
+
+  void aConversationIsEditedAndComesBack() {
+    // Turns go to JSON and back; other documents give none.
+    const std::vector<ChatTurn> turns{{"system", "Be \"brief\""}, {"user", "a\nb"}};
+    QVERIFY(chatTurns(chatJson(turns)) == turns);
+    QVERIFY(chatTurns("{}").empty() && chatTurns("[").empty());
+    auto w = ready();
+    auto* prompt = w->findChild<QPlainTextEdit*>("prompt");
+    w->setPrompt("cab", true);
+    auto* button = w->findChild<QToolButton*>("conversation");
+    QVERIFY(button->isVisible());
+    QTimer::singleShot(0, this, [&] {
+      auto* dialog = w->findChild<QDialog*>("chatDialog");
+      const auto texts = [&] { return dialog->findChildren<QPlainTextEdit*>("messageText"); };
+      const auto roles = [&] { return dialog->findChildren<QComboBox*>("messageRole"); };
+      QTest::mouseClick(dialog->findChild<QPushButton*>("addMessage"), Qt::LeftButton);
+      QCOMPARE(texts().size(), 2);
+      // The user's turn is followed by the assistant's; made a system message and moved to the front.
+      QCOMPARE(roles().back()->currentText(), QString("assistant"));
+      roles().back()->setCurrentText("system");
+      texts().back()->setPlainText("be brief");
+      QTest::mouseClick(dialog->findChildren<QToolButton*>("moveUp").back(), Qt::LeftButton);
+      // A table model has no template, and that is said.
+      const auto labels = dialog->findChildren<QLabel*>();
+      QTRY_VERIFY(std::any_of(labels.begin(), labels.end(),
+                              [](QLabel* label) { return label->text().contains("template"); }));
+      dialog->accept();
+    });
+    button->click();
+    QCOMPARE(prompt->toPlainText(), QString("cab"));
+    QVERIFY(button->text().startsWith("1 message"));
+    w->step();
+    QTRY_VERIFY2(w->errorText().contains("template"), qPrintable(w->errorText()));
   }
 
   void diffusionFillsTheLattice() {

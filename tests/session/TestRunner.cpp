@@ -89,6 +89,36 @@ class TestRunner : public QObject {
     QTRY_COMPARE(session->state().nextStep, StepIndex{1});
     QVERIFY(!session->state().lastError);
   }
+  void stepsAfterAFailedStartAreNotTaken() {
+    const auto session = makeSession();
+    session->startRun(request());
+    session->step(2);
+    QTRY_COMPARE(session->state().nextStep, StepIndex{2});
+    RunRequest wrong = request();
+    wrong.method = "magic";
+    session->startRun(wrong);
+    session->step(3);
+    session->run();
+    QTRY_COMPARE(session->state().errorCount, std::uint64_t{1});
+    QTRY_VERIFY(idle(*session));
+    // The message is that of the cause, and the old line has not moved.
+    QVERIFY(session->state().lastError->message.find("magic") != std::string::npos);
+    QCOMPARE(session->state().nextStep, StepIndex{2});
+  }
+  void promptsArePreviewed() {
+    const auto session = makeSession();
+    RunRequest wanted = request();
+    wanted.promptTokens.clear();
+    wanted.promptText = "abca";
+    QCOMPARE(session->previewPrompt(wanted).error().code, ErrorCode::notFound);
+    session->startRun(request());
+    QTRY_VERIFY(!session->state().modelName.empty());
+    const auto preview = session->previewPrompt(wanted);
+    QVERIFY(preview && preview->tokens == (std::vector<TokenId>{0, 1, 2, 0}) && preview->text == "abca");
+    wanted.chatJson = "[";
+    QCOMPARE(session->previewPrompt(wanted).error().code, ErrorCode::badInput);
+    QCOMPARE(session->trace()->runs().size(), std::size_t{1});
+  }
   void sessionsAreSavedAndOpened() {
     const std::string file = folder_.filePath("saved.decoscope").toStdString();
     RunId run;
