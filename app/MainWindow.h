@@ -57,7 +57,7 @@ class MainWindow final : public QMainWindow {
   bool setMethod(const QString& method);
   bool setParameter(const QString& assignment);  // "name=value"; false when it does not fit
   void setMaxNewTokens(int tokens);
-  void newRun();
+  void newRun(const Continuation& next = {});
   void step(int count = 1);
   void showRun(RunId run);
   void showView(const QString& name);  // tree, lattice, outline, events, start
@@ -101,7 +101,6 @@ class MainWindow final : public QMainWindow {
   std::vector<std::string> changedAssignments() const;
   bool formDiffers() const;
   void applyForm(ForkRequest& request) const;  // method, parameters, seed and length of the left panel
-  void ensureCurrent();                        // makes the shown run the one that Step continues
   void runTo(const RunCondition& condition);
   void stepBack();
   void toFirstRound();
@@ -111,6 +110,7 @@ class MainWindow final : public QMainWindow {
   // Forks the round of `mark` so that `token` stands where the mark does: what leads to it comes first.
   void forceAt(const MarkId& mark, TokenId token);
   void fork(StepIndex step, std::vector<TokenId> force);
+  void goOn(const Continuation& next);  // a new run, a fork where the form differs, or the shown run itself
   void forceDialog();
   void conditionDialog();
   void showError(const Error& error);

@@ -185,7 +185,7 @@ void MainWindow::setMaxNewTokens(int tokens) {
 
 // ---- Runs
 
-void MainWindow::newRun() {
+void MainWindow::newRun(const Continuation& next) {
   const MethodCard* card = controller_->method(method_->currentData().toString().toStdString());
   if (!card) return;
   RunRequest request;
@@ -227,7 +227,7 @@ void MainWindow::newRun() {
   errorBar_->hide();
   promptTouched_ = false;
   head_ = -1;
-  controller_->port().startRun(request);
+  controller_->port().startRun(request, next);
 }
 
 bool MainWindow::promptEdited() const {
@@ -271,45 +271,40 @@ void MainWindow::applyForm(ForkRequest& request) const {
   request.maxNewTokens = maxTokens_->text().trimmed().toLongLong();
 }
 
-void MainWindow::ensureCurrent() {
-  if (line_->run() && controller_->state().run != line_->run()) {
-    followedRun_ = line_->run();
-    controller_->port().setCurrentRun(line_->run());
-  }
-}
-
-void MainWindow::step(int count) {
-  if (!line_->run() || promptEdited()) {
-    newRun();
-    if (errorBar_->isVisible()) return;
-    explainNext_ = true;
-    controller_->port().step(count);
-    return;
-  }
+void MainWindow::goOn(const Continuation& next) {
+  if (!line_->run() || promptEdited()) return newRun(next);
   errorBar_->hide();
-  const int at = head();
+  SessionPort& port = controller_->port();
   if (formDiffers()) {
     // Other parameters from here on: a continuation, so that what was done stays.
     ForkRequest request;
     request.run = line_->run();
-    request.step = at;
+    request.step = head();
     applyForm(request);
     request.name = method_->currentText().toStdString();
-    explainNext_ = true;
-    controller_->port().fork(request);
-    controller_->port().step(count);
-    return;
+    port.fork(request, next);
+  } else if (controller_->state().run != line_->run()) {
+    followedRun_ = line_->run();
+    port.setCurrentRun(line_->run(), next);
+  } else if (next.run) {
+    port.run(next.condition);
+  } else {
+    port.step(next.steps);
   }
-  if (at < line_->count()) {
+}
+
+void MainWindow::step(int count) {
+  const int at = head();
+  if (line_->run() && !promptEdited() && !formDiffers() && at < line_->count()) {
     // Stepped back: walk forward again over what is recorded.
+    errorBar_->hide();
     head_ = at + count >= line_->count() ? -1 : at + count;
     selection_->select({MarkId::Kind::round, line_->step(head() - 1)->run, head() - 1, -1});
     return;
   }
-  ensureCurrent();
   tree_->setFollowing(true);
   explainNext_ = true;
-  controller_->port().step(count);
+  goOn({.steps = count});
 }
 
 void MainWindow::runTo(const RunCondition& condition) {
@@ -317,17 +312,9 @@ void MainWindow::runTo(const RunCondition& condition) {
     controller_->port().pause();
     return;
   }
-  if (!line_->run() || promptEdited()) {
-    newRun();
-    if (errorBar_->isVisible()) return;
-  } else if (formDiffers()) {
-    step(1);
-  } else {
-    head_ = -1;
-    ensureCurrent();
-  }
+  goOn({.run = true, .condition = condition});
+  head_ = -1;
   tree_->setFollowing(true);
-  controller_->port().run(condition);
 }
 
 void MainWindow::stepBack() {
@@ -407,9 +394,8 @@ void MainWindow::fork(StepIndex step, std::vector<TokenId> force) {
   errorBar_->hide();
   head_ = -1;
   const auto steps = static_cast<int>(request.force.size());
-  controller_->port().fork(request);
   explainNext_ = steps > 0;
-  if (steps > 0) controller_->port().step(steps);
+  controller_->port().fork(request, {.steps = steps});
 }
 
 void MainWindow::forceDialog() {
@@ -491,8 +477,38 @@ void MainWindow::conditionDialog() {
   auto* buttons = new QDialogButtonBox(QDialogButtonBox::Ok | QDialogButtonBox::Cancel);
   buttons->button(QDialogButtonBox::Ok)->setText(tr("Run"));
   form->addRow(buttons);
+  auto* hint = new QLabel;
+  hint->setProperty("role", "dim");
+  hint->setWordWrap(true);
+  form->addRow(hint);
+  // A bound to begin with: the selected token where one is selected.
+  const std::vector<TokenId> path = line_->pathTo(selection_->selected());
   const auto settle = [&] {
-    bound->setEnabled(kind->currentData().toInt() != static_cast<int>(Kind::nextReject));
+    const auto chosen = static_cast<Kind>(kind->currentData().toInt());
+    bound->setEnabled(chosen != Kind::nextReject);
+    switch (chosen) {
+      case Kind::entropyAbove:
+        bound->setText(QStringLiteral("2.0"));
+        hint->setText(tr("Pauses after a step whose raw target distribution is less certain than this."));
+        break;
+      case Kind::probabilityBelow:
+        bound->setText(QStringLiteral("0.1"));
+        hint->setText(tr("Pauses after a step that wrote a token which the raw target gave less than this."));
+        break;
+      case Kind::token:
+        bound->setText(QString::number(path.empty() ? 0 : path.back()));
+        hint->setText(path.empty() ? tr("Pauses after a step that wrote this token. Select a token to take its id.")
+                                   : tr("Pauses after a step that wrote this token; %1 is the selected “%2”.")
+                                         .arg(path.back())
+                                         .arg(line_->text(path.back())));
+        break;
+      case Kind::step:
+        bound->setText(QString::number(head() + 10));
+        hint->setText(tr("Pauses before this step; steps count from 0, and %1 are done.").arg(head()));
+        break;
+      default:
+        hint->setText(tr("Pauses after a step in which the target refused a proposal."));
+    }
   };
   connect(kind, &QComboBox::currentIndexChanged, &dialog, settle);
   settle();

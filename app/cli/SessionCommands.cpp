@@ -145,10 +145,9 @@ Result<int> metricsCommand(const Context& context, const SessionOptions& options
   for (const RunInfo& info : chosenRuns(*store, options)) {
     DECOSCOPE_ASSIGN(const RunStats stats, statsOf(*store, info.id, true));
     std::vector<Metric> metrics = metricsOf(stats);
-    if (baseline && baseline->tokensPerSecond > 0)
-      metrics.push_back({"speed_up", "Speed-up", stats.tokensPerSecond / baseline->tokensPerSecond, "×",
-                         "tokens_per_second / tokens_per_second of the baseline",
-                         "Against run " + std::to_string(*options.baseline) + ".", "step"});
+    if (baseline)
+      if (auto metric = speedUp(stats, *baseline, RunId{*options.baseline}))
+        metrics.push_back(std::move(*metric));
     json list = json::array();
     for (const Metric& metric : metrics) {
       list.push_back({{"name", metric.name},

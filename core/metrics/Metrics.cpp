@@ -115,6 +115,33 @@ Result<RunStats> statsOf(const TraceSource& source, RunId id, bool wholeLine) {
   return accumulator.finish(info->prefillMilliseconds, info->peakMemoryBytes);
 }
 
+std::optional<RunId> baselineFor(const TraceSource& source, RunId run) {
+  const auto info = source.run(run);
+  if (!info) return std::nullopt;
+  const auto target = [](const RunInfo& i) {
+    const auto found = std::find_if(i.models.begin(), i.models.end(),
+                                    [](const ModelIdentity& model) { return model.role == "target"; });
+    return found == i.models.end() ? std::string()
+                                   : found->fingerprint + '/' + found->dtype + '/' + found->device;
+  };
+  for (const RunInfo& other : source.runs())
+    if (other.id != run && other.method == "sampling" && !other.parent && other.prompt == info->prompt &&
+        target(other) == target(*info) && source.extent(other.id).second > 0)
+      return other.id;
+  return std::nullopt;
+}
+
+std::optional<Metric> speedUp(const RunStats& stats, const RunStats& baseline, RunId baselineRun) {
+  if (!(baseline.tokensPerSecond > 0) || !(stats.tokensPerSecond > 0)) return std::nullopt;
+  return Metric{"speed_up",
+                "Speed-up",
+                stats.tokensPerSecond / baseline.tokensPerSecond,
+                "×",
+                "tokens_per_second / tokens_per_second of the baseline",
+                "Against run " + std::to_string(baselineRun.value) + ".",
+                "step"};
+}
+
 std::vector<Metric> metricsOf(const RunStats& s) {
   const auto count = [](std::int64_t value) { return static_cast<double>(value); };
   return {

@@ -1,6 +1,7 @@
 // Figures of a run, each with its formula, definition and inputs, computed from the recorded facts alone.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,5 +34,11 @@ struct Metric {
   std::string unit, formula, definition, inputs;
 };
 std::vector<Metric> metricsOf(const RunStats& stats);
+
+// The run that speeds are compared with when nobody says otherwise: the first run of plain sampling with the
+// same prompt on the same target, in the same arithmetic. Nothing for that run itself.
+std::optional<RunId> baselineFor(const TraceSource& source, RunId run);
+// How many times faster than the baseline; nothing where either has no speed.
+std::optional<Metric> speedUp(const RunStats& stats, const RunStats& baseline, RunId baselineRun);
 
 }  // namespace decoscope

@@ -24,6 +24,14 @@ struct RunCondition {
   StepIndex step = -1;  // pause before this step
 };
 
+// What a command goes on with once it has succeeded, as one command with it: first the steps, then a run. A
+// failure is so reported for what failed, and nothing else is stepped in its place.
+struct Continuation {
+  int steps = 0;
+  bool run = false;
+  RunCondition condition;
+};
+
 // What a new run needs. Roles map to model names as `--model` takes them; "" is the target.
 struct RunRequest {
   std::string name;
@@ -99,13 +107,16 @@ class SessionPort {
   virtual std::vector<MethodCard> methods() const = 0;
   virtual void loadModel(const std::string& role, const std::string& nameOrPath, const std::string& dtype,
                          const std::string& device) = 0;
-  virtual void startRun(const RunRequest& request) = 0;  // prefill happens with the first step
+  // Prefill happens with the first step.
+  virtual void startRun(const RunRequest& request, const Continuation& next = {}) = 0;
   virtual void step(int count = 1) = 0;
   virtual void run(const RunCondition& condition = {}) = 0;  // until its end, a pause or the condition
   virtual void pause() = 0;                                  // after the current step
-  virtual void stop() = 0;                            // within one forward; ends the activity, keeps the line
-  virtual void fork(const ForkRequest& request) = 0;  // makes the new run current; nothing is stepped yet
-  virtual void setCurrentRun(RunId run) = 0;          // Step continues this line from its end
+  virtual void stop() = 0;  // within one forward; ends the activity, keeps the line
+  // Makes the new run current.
+  virtual void fork(const ForkRequest& request, const Continuation& next = {}) = 0;
+  // Step continues this line from its end.
+  virtual void setCurrentRun(RunId run, const Continuation& next = {}) = 0;
   virtual SessionState state() const = 0;
   virtual std::shared_ptr<const TraceSource> trace() const = 0;
   // The prompt of this request as the loaded target would read it; nothing is started. Takes the time of

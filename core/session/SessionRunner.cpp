@@ -101,7 +101,7 @@ class SessionRunner final : public SessionPort {
       return engine_->loadModel(role, name, options, stop);
     });
   }
-  void startRun(const RunRequest& request) override {
+  void startRun(const RunRequest& request, const Continuation& next) override {
     post([=, this](const StopToken& stop) -> Status {
       for (const auto& [role, name] : request.models) {
         LoadOptions options;
@@ -113,14 +113,14 @@ class SessionRunner final : public SessionPort {
         DECOSCOPE_TRY(engine_->loadModel(role.empty() ? "target" : role, name, options, stop));
       }
       DECOSCOPE_TRY(engine_->startRun(request));
-      return {};
+      return goOn(next, stop);
     });
   }
   void step(int count) override {
-    post([=, this](const StopToken& stop) { return advance(Activity::stepping, count, {}, stop); }, true);
+    post([=, this](const StopToken& stop) { return advance(Activity::stepping, count, {}, stop); });
   }
   void run(const RunCondition& condition) override {
-    post([=, this](const StopToken& stop) { return advance(Activity::running, -1, condition, stop); }, true);
+    post([=, this](const StopToken& stop) { return advance(Activity::running, -1, condition, stop); });
   }
   void pause() override { pausing_ = true; }
   void stop() override {
@@ -128,20 +128,21 @@ class SessionRunner final : public SessionPort {
     commands_.clear();
     stopSource_.request_stop();
   }
-  void fork(const ForkRequest& request) override {
+  void fork(const ForkRequest& request, const Continuation& next) override {
     post([=, this](const StopToken& stop) -> Status {
       const auto replaying = [this](double fraction, const std::string& phase) {
         report(Activity::replaying, fraction, phase);
       };
       DECOSCOPE_TRY(engine_->fork(request, stop, replaying));
-      return {};
+      return goOn(next, stop);
     });
   }
-  void setCurrentRun(RunId run) override {
-    post([=, this](const StopToken& stop) {
-      return engine_->resume(run, stop, [this](double fraction, const std::string& phase) {
+  void setCurrentRun(RunId run, const Continuation& next) override {
+    post([=, this](const StopToken& stop) -> Status {
+      DECOSCOPE_TRY(engine_->resume(run, stop, [this](double fraction, const std::string& phase) {
         report(Activity::replaying, fraction, phase);
-      });
+      }));
+      return goOn(next, stop);
     });
   }
 
@@ -188,16 +189,13 @@ class SessionRunner final : public SessionPort {
   }
 
  private:
-  struct Command {
-    std::function<Status(const StopToken&)> carryOut;
-    bool follows = false;  // makes no sense where the command before it failed
-  };
+  using Command = std::function<Status(const StopToken&)>;
 
-  void post(std::function<Status(const StopToken&)> carryOut, bool follows = false) {
+  void post(Command command) {
     {
       const std::lock_guard lock(mutex_);
       if (closing_) return;
-      commands_.push_back({std::move(carryOut), follows});
+      commands_.push_back(std::move(command));
     }
     wake_.notify_all();
   }
@@ -240,7 +238,7 @@ class SessionRunner final : public SessionPort {
         state_.lastError.reset();
       }
       pausing_ = false;
-      const Status status = command.carryOut(stop);
+      const Status status = command(stop);
       settle(status);
     }
     engine_.reset();
@@ -258,8 +256,6 @@ class SessionRunner final : public SessionPort {
       if (!status && status.error().code != ErrorCode::cancelled) {
         state_.lastError = status.error();
         ++state_.errorCount;
-        // "There is no run to step" would hide why there is none.
-        while (!commands_.empty() && commands_.front().follows) commands_.pop_front();
       }
     }
     tell(nullptr);
@@ -280,6 +276,16 @@ class SessionRunner final : public SessionPort {
     const auto& store = engine_->recording().store;
     state_.sessionPath = store ? store->path() : std::string();
     state_.readOnly = store && store->readOnly();
+  }
+
+  Status goOn(const Continuation& next, const StopToken& stop) {
+    {
+      const std::lock_guard lock(mutex_);
+      copyEngine();
+    }
+    if (next.steps > 0) DECOSCOPE_TRY(advance(Activity::stepping, next.steps, {}, stop));
+    if (next.run && !engine_->ended()) return advance(Activity::running, -1, next.condition, stop);
+    return {};
   }
 
   Status advance(Activity activity, int count, const RunCondition& condition, const StopToken& stop) {

@@ -326,6 +326,50 @@ class TestWindow : public QObject {
     QVERIFY(second->errorText().contains("reading only"));
   }
 
+  void everyRunHasItsSpeedAndABaseline() {
+    auto w = window();
+    w->openSampleSession();
+    waitFor(*w, [&] { return w->line().count() > 10 && w->settled(); });
+    // Also those that were never shown: their steps are read on a worker.
+    auto* runs = w->findChild<QTreeView*>("runs");
+    const auto speeds = [&] {
+      QStringList all;
+      const std::function<void(const QModelIndex&)> collect = [&](const QModelIndex& parent) {
+        for (int i = 0; i < runs->model()->rowCount(parent); ++i) {
+          const QModelIndex at = runs->model()->index(i, 0, parent);
+          all << at.siblingAtColumn(RunTreeModel::speedColumn).data().toString();
+          collect(at);
+        }
+      };
+      collect({});
+      return all;
+    };
+    QTRY_VERIFY(speeds().size() == 4 && !speeds().contains(QString()));
+    const auto source = w->controller().port().trace();
+    auto* metrics = w->findChild<MetricsPanel*>("metrics");
+    const auto speedUpShown = [&] {
+      for (const Metric& metric : metrics->metrics())
+        if (metric.name == "speed_up") return metric.value;
+      return kUnknown;
+    };
+    const auto perSecond = [&](RunId run) { return statsOf(*source, run, true)->tokensPerSecond; };
+    // The default is the plain run with the same prompt; here it is the last of the session.
+    const auto found = baselineFor(*source, RunId{1});
+    QVERIFY(found && source->run(*found)->method == "sampling");
+    w->showRun({1});
+    QTRY_COMPARE(speedUpShown(), perSecond({1}) / perSecond(*found));
+    const auto* title = metrics->findChild<QLabel*>("metric.speed_up");
+    QVERIFY(title && title->toolTip().contains("tokens_per_second / tokens_per_second of the baseline"));
+    auto* box = metrics->findChild<QComboBox*>("baseline");
+    const int third = box->findData(qlonglong{3});
+    QVERIFY(third > 0);
+    box->setCurrentIndex(third);
+    Q_EMIT box->activated(third);
+    QTRY_COMPARE(speedUpShown(), perSecond({1}) / perSecond({3}));
+    metrics->setBaseline(RunId{0});
+    QTRY_VERIFY(std::isnan(speedUpShown()));
+  }
+
   void opensTheSampleWithoutAModel() {
     auto w = window();
     QVERIFY(w->findChild<QWidget*>("startPage")->isVisible());

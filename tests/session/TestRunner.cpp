@@ -96,14 +96,18 @@ class TestRunner : public QObject {
     QTRY_COMPARE(session->state().nextStep, StepIndex{2});
     RunRequest wrong = request();
     wrong.method = "magic";
-    session->startRun(wrong);
-    session->step(3);
-    session->run();
+    session->startRun(wrong, {.steps = 3, .run = true});
     QTRY_COMPARE(session->state().errorCount, std::uint64_t{1});
     QTRY_VERIFY(idle(*session));
     // The message is that of the cause, and the old line has not moved.
     QVERIFY(session->state().lastError->message.find("magic") != std::string::npos);
     QCOMPARE(session->state().nextStep, StepIndex{2});
+    // One that succeeds goes on as it was told: three steps, then up to the condition.
+    session->startRun(request(),
+                      {.steps = 3, .run = true, .condition = {.kind = RunCondition::Kind::step, .step = 9}});
+    QTRY_COMPARE(session->state().nextStep, StepIndex{9});
+    QTRY_VERIFY(idle(*session));
+    QCOMPARE(session->state().nextStep, StepIndex{9});
   }
   void promptsArePreviewed() {
     const auto session = makeSession();

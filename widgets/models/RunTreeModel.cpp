@@ -12,7 +12,27 @@
 
 namespace decoscope {
 
+namespace {
+
+double secondsOf(const StepRecord& step) {
+  return (step.draftMilliseconds + step.verifyMilliseconds + step.otherMilliseconds) / 1e3;
+}
+std::int64_t tokensOf(const StepRecord& step) {
+  return std::count_if(step.events.begin(), step.events.end(),
+                       [](const Event& event) { return std::holds_alternative<CommitFact>(event); });
+}
+
+}  // namespace
+
+RunTreeModel::~RunTreeModel() {
+  *cancelled_ = true;
+  pool_.waitForDone();
+}
+
 void RunTreeModel::show(std::shared_ptr<const TraceSource> source) {
+  *cancelled_ = true;
+  cancelled_ = std::make_shared<std::atomic<bool>>(false);
+  summing_ = false;
   beginResetModel();
   source_ = std::move(source);
   nodes_.clear();
@@ -46,6 +66,60 @@ void RunTreeModel::refresh() {
     nodes_.emplace(id, std::move(node));
     endInsertRows();
   }
+  measureStored();
+}
+
+void RunTreeModel::measureStored() {
+  if (summing_) return;
+  struct Part {
+    RunId run;
+    StepIndex first = 0, end = 0;
+    double seconds = 0;
+    std::int64_t tokens = 0;
+  };
+  std::vector<Part> parts;
+  for (const auto& [id, node] : nodes_) {
+    const auto [first, end] = source_->extent(id);
+    const StepIndex from = first + node.counted;
+    if (from < end && !source_->tryStep(id, from)) parts.push_back({id, from, end});
+  }
+  if (parts.empty()) return;
+  summing_ = true;
+  pool_.setMaxThreadCount(1);
+  pool_.start([this, source = source_, cancelled = cancelled_, parts = std::move(parts)]() mutable {
+    for (Part& part : parts)
+      for (StepIndex index = part.first; index < part.end && !*cancelled; ++index) {
+        const auto step = source->step(part.run, index);
+        if (!step) {
+          part.end = index;  // damaged: what is before it counts
+          break;
+        }
+        part.seconds += secondsOf(**step);
+        part.tokens += tokensOf(**step);
+      }
+    QMetaObject::invokeMethod(
+        this,
+        [this, cancelled, parts] {
+          if (*cancelled) return;
+          summing_ = false;
+          bool more = false;
+          for (const Part& part : parts) {
+            Node& node = nodes_.at(part.run);
+            const StepIndex first = source_->extent(part.run).first, counted = part.end - first;
+            // They came into memory meanwhile and are in the sums.
+            if (part.first != first + node.counted) continue;
+            more |= counted > node.counted;
+            node.counted = counted;
+            node.seconds += part.seconds;
+            node.tokens += part.tokens;
+            const QModelIndex at = indexOf(part.run);
+            Q_EMIT dataChanged(at, at.siblingAtColumn(columnCount_ - 1));
+          }
+          // What came meanwhile; a damaged step is not asked for again.
+          if (more) refresh();
+        },
+        Qt::QueuedConnection);
+  });
 }
 
 void RunTreeModel::measure(Node& node) const {
@@ -53,10 +127,8 @@ void RunTreeModel::measure(Node& node) const {
   for (StepIndex index = first + node.counted; index < end; ++index) {
     const StepPointer step = source_->tryStep(node.info.id, index);
     if (!step) break;
-    node.seconds += (step->draftMilliseconds + step->verifyMilliseconds + step->otherMilliseconds) / 1e3;
-    node.tokens += std::count_if(step->events.begin(), step->events.end(), [](const Event& event) {
-      return std::holds_alternative<CommitFact>(event);
-    });
+    node.seconds += secondsOf(*step);
+    node.tokens += tokensOf(*step);
     ++node.counted;
   }
 }

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <QAbstractItemModel>
+#include <QThreadPool>
+#include <atomic>
 #include <map>
 #include <memory>
 #include <vector>
@@ -16,6 +18,7 @@ class RunTreeModel final : public QAbstractItemModel {
   enum Column { nameColumn, speedColumn, columnCount_ };
   enum Role { runRole = Qt::UserRole };
   using QAbstractItemModel::QAbstractItemModel;
+  ~RunTreeModel() override;
 
   void show(std::shared_ptr<const TraceSource> source);
   // Takes up new runs and changed states.
@@ -42,11 +45,16 @@ class RunTreeModel final : public QAbstractItemModel {
   };
   const std::vector<RunId>& childrenOf(const QModelIndex& parent) const;
   void measure(Node& node) const;
+  void measureStored();
 
   std::shared_ptr<const TraceSource> source_;
   std::map<RunId, Node> nodes_;
   std::vector<RunId> roots_;
   RunId current_;
+  // Steps that are not in memory are summed on a worker; a change of the source makes its result void.
+  bool summing_ = false;
+  std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+  QThreadPool pool_;
 };
 
 }  // namespace decoscope

@@ -1,13 +1,16 @@
-// The metrics of a line, each with its formula on hover and every digit on copy. GUI thread; sums run on a
-// pool.
+// The metrics of a line and its speed beside a baseline, each with its formula on hover and every digit on
+// copy. GUI thread; sums run on a pool.
 #pragma once
 
 #include <QTimer>
+#include <QVector>
 #include <QWidget>
+#include <optional>
 
 #include "core/metrics/Metrics.h"
 #include "widgets/models/Line.h"
 
+class QComboBox;
 class QGridLayout;
 
 namespace decoscope {
@@ -18,6 +21,8 @@ class MetricsPanel final : public QWidget {
   explicit MetricsPanel(Line* line, QWidget* parent = nullptr);
   ~MetricsPanel() override;
   const std::vector<Metric>& metrics() const { return metrics_; }
+  // The run that speeds are compared with: 0 for none, nothing for the one that baselineFor() finds.
+  void setBaseline(std::optional<RunId> baseline);
 
  Q_SIGNALS:
   void computed();
@@ -25,7 +30,11 @@ class MetricsPanel final : public QWidget {
  private:
   void compute();
   void show(const std::vector<Metric>& metrics);
+  void fillBaselines();
   Line* line_;
+  QComboBox* baselines_;
+  std::optional<RunId> baseline_;
+  QVector<qlonglong> listed_;
   QGridLayout* grid_;
   QTimer delay_;
   bool busy_ = false, again_ = false;
