@@ -16,7 +16,7 @@ as_root() {
 }
 
 packages=(g++ cmake ninja-build pkg-config git ca-certificates unzip python3 python3-venv python3-pip
-  nlohmann-json3-dev libexpected-dev libcli11-dev libonig-dev libsentencepiece-dev libicu-dev libsqlite3-dev libssl-dev libhwy-dev
+  nlohmann-json3-dev libexpected-dev libcli11-dev libonig-dev libpcre2-dev libsentencepiece-dev libicu-dev libsqlite3-dev libssl-dev libhwy-dev
   qt6-base-dev libqt6opengl6-dev libqt6svg6 libgl-dev libgl1-mesa-dri libimgui-dev libstb-dev libbenchmark-dev
   libcairo2-dev libpango1.0-dev fonts-inter fonts-jetbrains-mono fonts-dejavu-core fonts-noto-cjk fonts-noto-color-emoji
   xvfb xauth xkb-data)

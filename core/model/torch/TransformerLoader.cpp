@@ -302,9 +302,10 @@ WeightFormat Loader::formatOf(const std::vector<Part>& parts, bool isHead, bool 
       break;
   }
   const bool four = std::all_of(parts.begin(), parts.end(), [&](const Part& part) {
-    const std::string& type = part.tensor->typeName;
-    const bool whole = type == "F32" || type == "F16" || type == "BF16" || type == "F64";
-    return holdsFourBitRows(*part.tensor) || part.scales || type == "MXFP4" || (whole && !isHead);
+    const ElementType type = part.tensor->type;
+    const bool whole = type == ElementType::f32 || type == ElementType::f16 || type == ElementType::bf16 ||
+                       type == ElementType::f64;
+    return holdsFourBitRows(*part.tensor) || part.scales || type == ElementType::mxfp4 || (whole && !isHead);
   });
   return four ? WeightFormat::q4 : WeightFormat::q8;
 }

@@ -1,4 +1,4 @@
-// Loads from unaligned bytes, and halves to floats.
+// Loads from unaligned bytes: halves to floats, packed scales.
 #pragma once
 
 #include <bit>
@@ -39,6 +39,24 @@ inline unsigned byteAt(const std::byte* at, std::int64_t index) {
 
 inline int signedByteAt(const std::byte* at, std::int64_t index) {
   return static_cast<std::int8_t>(at[index]);
+}
+
+// Eight six-bit scales and eight six-bit minima in twelve bytes: the first four of each lie in the lower six
+// bits of bytes 0–3 and 4–7, the others in nibbles of bytes 8–11 with their upper two bits on top of bytes
+// 0–7.
+struct ScaleAndMinimum {
+  float scale, minimum;
+};
+inline ScaleAndMinimum sixBitPair(const std::byte* packed, int index) {
+  unsigned scale, minimum;
+  if (index < 4) {
+    scale = byteAt(packed, index) & 63;
+    minimum = byteAt(packed, index + 4) & 63;
+  } else {
+    scale = (byteAt(packed, index + 4) & 0xF) | (byteAt(packed, index - 4) >> 6) << 4;
+    minimum = byteAt(packed, index + 4) >> 4 | (byteAt(packed, index) >> 6) << 4;
+  }
+  return {static_cast<float>(scale), static_cast<float>(minimum)};
 }
 
 }  // namespace decoscope

@@ -7,24 +7,6 @@ namespace {
 
 constexpr int kLength = 256;
 
-// Eight six-bit scales and eight six-bit minima in twelve bytes: the first four of each lie in the lower six
-// bits of bytes 0–3 and 4–7, the others in nibbles of bytes 8–11 with their upper two bits on top of bytes
-// 0–7.
-struct ScaleAndMinimum {
-  float scale, minimum;
-};
-ScaleAndMinimum sixBitPair(const std::byte* packed, int index) {
-  unsigned scale, minimum;
-  if (index < 4) {
-    scale = byteAt(packed, index) & 63;
-    minimum = byteAt(packed, index + 4) & 63;
-  } else {
-    scale = (byteAt(packed, index + 4) & 0xF) | (byteAt(packed, index - 4) >> 6) << 4;
-    minimum = byteAt(packed, index + 4) >> 4 | (byteAt(packed, index) >> 6) << 4;
-  }
-  return {static_cast<float>(scale), static_cast<float>(minimum)};
-}
-
 // Five base-3 digits stand in a byte as a fraction of 256 · 3^-5: multiplying by 3 brings the next one to the
 // top.
 float ternaryDigit(unsigned byte, unsigned power) {

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/model/weights/Bits.h"
+
 namespace decoscope::kernels {
 
 namespace {
@@ -62,12 +64,7 @@ std::uint16_t toHalf(float value) {
 }
 
 float fromHalf(std::uint16_t half) {
-  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000) << 16;
-  const std::uint32_t exponent = half >> 10 & 0x1F, mantissa = half & 0x3FF;
-  if (exponent == 0x1F) return floatOf(sign | 0x7F800000 | mantissa << 13);
-  if (exponent != 0) return floatOf(sign | (exponent + 112) << 23 | mantissa << 13);
-  const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
-  return sign ? -magnitude : magnitude;
+  return halfToFloat(half);
 }
 
 std::size_t PackedMatrix::bytes() const {
