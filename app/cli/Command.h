@@ -58,6 +58,9 @@ struct ModelOptions {
 Result<std::string> readFile(const std::string& path);
 
 void addModelCommands(CLI::App& app);
+void addMeasureCommand(CLI::App& models);  // `models measure`
+// What `models measure` found earlier for the weights with this fingerprint.
+json storedDistances(const std::string& fingerprint);
 void addTokenizerCommands(CLI::App& app);
 void addRunCommands(CLI::App& app);
 void addSessionCommands(CLI::App& app);

@@ -150,6 +150,7 @@ Result<json> fileJson(const std::string& name) {
     }
   DECOSCOPE_ASSIGN(const std::string digest, fileDigest(path));
   document["sha256"] = digest.substr(7);
+  document["precisions"] = storedDistances(digest);
   return document;
 }
 
@@ -340,6 +341,7 @@ void addModelCommands(CLI::App& app) {
   named("show", "What a model is", showCommand);
   named("fetch", "Fetch a known model into the cache", fetchCommand);
   named("verify", "Read every tensor of a model", verifyCommand);
+  addMeasureCommand(*models);
 
   auto options = std::make_shared<LogitsOptions>();
   auto* logits = app.add_subcommand("logits", "Logits of a token sequence, as safetensors");
