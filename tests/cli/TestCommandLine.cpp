@@ -43,6 +43,29 @@ class TestCommandLine : public QObject {
     std::ofstream(folder_.filePath("table.json").toStdString())
         << R"({"vocab":["a","b","c","d"],"bos":null,"eos":3,"order":1,"default":[0.4,0.3,0.2,0.1],"rows":{"0":[0.1,0.6,0.2,0.1],"1":[0.5,0.1,0.3,0.1]}})";
   }
+  void renderChat() {
+    const QString chat = folder_.filePath("chat.json"), chatTemplate = folder_.filePath("chat.jinja");
+    std::ofstream(chat.toStdString()) << R"({"messages":[{"role":"user","content":"Hi"}],"mood":"calm"})";
+    std::ofstream(chatTemplate.toStdString())
+        << "{{ bos_token }}{% for m in messages %}{% if m.role == 'system' %}\n{{ raise_exception('No "
+           "system') }}"
+           "{% endif %}{{ m.content }}{% endfor %}{{ strftime_now('|%d %b %Y') }}|{{ tools }}|{{ mood }}"
+           "{% if add_generation_prompt %}|go{% endif %}";
+    const QStringList base = {"render-chat", "--json", "--template", chatTemplate, "--messages", chat};
+    const Outcome plain = call(base + QStringList{"--bos", "<s>", "--date", "26 Jul 2024"});
+    QVERIFY2(plain.code == 0, qPrintable(plain.errors));
+    QCOMPARE(plain.documents[0]["text"].get<std::string>(), std::string("<s>Hi|26 Jul 2024|None|calm|go"));
+    const Outcome closed =
+        call(base + QStringList{"--no-generation-prompt", "--date", "2024-01-02", "--set", "mood=\"sad\""});
+    QCOMPARE(closed.documents[0]["text"].get<std::string>(), std::string("Hi|02 Jan 2024|None|sad"));
+    QCOMPARE(call(base + QStringList{"--date", "soon"}).code, 2);
+    QCOMPARE(call({"render-chat", "--json", "--messages", chat}).code, 2);
+    std::ofstream(chat.toStdString()) << R"([{"role":"system","content":"Be brief."}])";
+    const Outcome raised = call(base);
+    QCOMPARE(raised.code, 3);
+    QCOMPARE(raised.documents[0]["error"]["message"].get<std::string>(), std::string("No system"));
+    QCOMPARE(raised.documents[0]["error"]["where"].get<std::string>(), std::string("chat template, line 2"));
+  }
   void runForkVerifyInspectQueryExport() {
     const Outcome run = call({"run", "--json", "--method", "chain", "--model", table_, "--model",
                               "drafter=" + table_, "--prompt", "abc", "--max-new-tokens", "12", "--seed", "3",

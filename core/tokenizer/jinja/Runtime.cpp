@@ -82,8 +82,8 @@ Parameters::Parameters(const char* function, const Arguments& arguments,
                  std::to_string(arguments.positional.size()) + " given)");
   for (std::size_t i = 0; i < arguments.positional.size(); ++i) values_[i] = &arguments.positional[i];
   for (const auto& [name, value] : arguments.keyword) {
-    const auto* found =
-        std::find_if(names.begin(), names.end(), [&](const char* known) { return name == known; });
+    const auto* found = names.begin();
+    while (found != names.end() && name != *found) ++found;
     if (found == names.end())
       throwFailure(std::string(function) + "() got an unexpected keyword argument '" + name + "'");
     const Value*& slot = values_[static_cast<std::size_t>(found - names.begin())];
