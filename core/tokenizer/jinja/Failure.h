@@ -29,6 +29,10 @@ void chargeSteps(std::uint64_t steps);
 inline void chargeBytes(std::uint64_t bytes) {
   chargeSteps(1 + bytes / 128);
 }
+// The same for a search, which at worst compares the text wanted at every place.
+inline void chargeSearch(std::uint64_t text, std::uint64_t wanted) {
+  chargeSteps(1 + (text / 128 + 1) * (1 + wanted / 64));
+}
 // Fails if a text or list of that many bytes must not be made.
 void checkSize(std::uint64_t bytes);
 

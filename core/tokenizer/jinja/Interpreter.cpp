@@ -8,7 +8,13 @@
 namespace decoscope::jinja {
 
 Activation::Activation(int slots, Activation* outer, Context* context)
-    : slots(static_cast<std::size_t>(slots), Value::missing()), outer(outer), context(context) {}
+    : slots(static_cast<std::size_t>(slots), Value::missing()), outer(outer), context(context) {
+  account(static_cast<std::size_t>(slots) * sizeof(Value));
+}
+
+void Activation::capture() {
+  for (Activation* at = this; at && !at->captured; at = at->outer) at->captured = true;
+}
 
 Interpreter::Interpreter(const Program& program, const RenderOptions& options)
     : program_(program), options_(options) {
@@ -26,21 +32,26 @@ std::string Interpreter::render(const Variables& variables) {
   Context& context = *contexts_.back();
   for (const auto& [name, value] : globals()) context.variables.emplace(name, value);
   for (const auto& [name, value] : variables) context.variables.insert_or_assign(name, value);
-  Activation& frame = keepActivation(program_.slots, nullptr, &context);
   std::string text;
   out_ = &text;
-  if (program_.self.index >= 0) variable(program_.self, frame) = blocksOf(context);
-  enter(program_.scope, frame);
-  run(program_.body, frame);
+  withActivation(program_.slots, nullptr, &context, [&](Activation& frame) {
+    if (program_.self.index >= 0) variable(program_.self, frame) = blocksOf(context);
+    enter(program_.scope, frame);
+    run(program_.body, frame);
+  });
   return text;
 }
 
 // ---- variables
 
-Activation& Interpreter::keepActivation(int slots, Activation* outer, Context* context) {
+// Runs `work` with the variables of a new call.
+template <typename Work>
+void Interpreter::withActivation(int slots, Activation* outer, Context* context, const Work& work) {
+  const DepthGuard guard;
   chargeBytes(static_cast<std::uint64_t>(slots) * sizeof(Value));
-  activations_.push_back(std::make_unique<Activation>(slots, outer, context));
-  return *activations_.back();
+  auto frame = std::make_unique<Activation>(slots, outer, context);
+  work(*frame);
+  if (frame->captured) activations_.push_back(std::move(frame));
 }
 
 Value& Interpreter::variable(Slot slot, Activation& frame) {
@@ -260,12 +271,14 @@ void Interpreter::runAssign(const Assign& node, Activation& frame) {
 }
 
 void Interpreter::runBlock(const Block& block, Context& context) {
-  Activation& frame = keepActivation(block.slots, nullptr, &context);
-  if (block.self.index >= 0) variable(block.self, frame) = blocksOf(context);
-  if (block.parent.index >= 0)
-    variable(block.parent, frame) = undefinedBecause("there is no parent block called '" + block.name + "'.");
-  enter(block.scope, frame);
-  run(block.body, frame);
+  withActivation(block.slots, nullptr, &context, [&](Activation& frame) {
+    if (block.self.index >= 0) variable(block.self, frame) = blocksOf(context);
+    if (block.parent.index >= 0)
+      variable(block.parent, frame) =
+          undefinedBecause("there is no parent block called '" + block.name + "'.");
+    enter(block.scope, frame);
+    run(block.body, frame);
+  });
 }
 
 // What `self` is: every block as a function.
@@ -290,9 +303,11 @@ Interpreter::Flow Interpreter::runLoop(const ForLoop& node, Activation& frame, c
 
 std::string Interpreter::recurse(const ForLoop& node, Activation& outside, const Value& iterable,
                                  std::int64_t depth) {
-  const DepthGuard guard;
-  Activation& frame = keepActivation(node.slots, &outside, outside.context);
-  return captured([&] { runLoopHere(node, frame, outside, iterable, depth); });
+  outside.capture();
+  return captured([&] {
+    withActivation(node.slots, &outside, outside.context,
+                   [&](Activation& frame) { runLoopHere(node, frame, outside, iterable, depth); });
+  });
 }
 
 Interpreter::Flow Interpreter::runLoopHere(const ForLoop& node, Activation& frame, Activation& outside,
@@ -319,18 +334,18 @@ Interpreter::Flow Interpreter::runLoopHere(const ForLoop& node, Activation& fram
 
 // The items for which the loop's `if` holds, tested when they are asked for.
 Value Interpreter::filtered(const ForLoop& node, Activation& outside, const Value& iterable) {
-  Activation& frame = keepActivation(node.testSlots, &outside, outside.context);
+  outside.capture();
+  auto frame = std::make_shared<Activation>(node.testSlots, &outside, outside.context);
   auto cursor = std::make_shared<Cursor>(iterable);
-  return makeIterator(iterable.nesting(),
-                      [this, &node, &frame, cursor, entered = false](Value& item) mutable {
-                        const DepthGuard guard;
-                        if (!std::exchange(entered, true)) enter(node.testScope, frame);
-                        while (cursor->next(item)) {
-                          assign(*node.testTarget, item, frame);
-                          if (evaluate(*node.test, frame).truth()) return true;
-                        }
-                        return false;
-                      });
+  return makeIterator(iterable.nesting(), [this, &node, frame, cursor, entered = false](Value& item) mutable {
+    const DepthGuard guard;
+    if (!std::exchange(entered, true)) enter(node.testScope, *frame);
+    while (cursor->next(item)) {
+      assign(*node.testTarget, item, *frame);
+      if (evaluate(*node.test, *frame).truth()) return true;
+    }
+    return false;
+  });
 }
 
 // ---- macros and calls
@@ -339,14 +354,24 @@ Value Interpreter::makeMacro(const MacroCode& code, Activation& frame) {
   auto macro = std::make_shared<Macro>();
   macro->code = &code;
   macro->closure = &frame;
+  frame.capture();
   return {Kind::macro, std::move(macro)};
 }
 
 Value Interpreter::callMacro(const Macro& macro, Arguments& arguments) {
-  const DepthGuard guard;
-  const MacroCode& code = *macro.code;
+  const int line = line_;
+  std::string text;
+  withActivation(macro.code->slots, macro.closure, macro.closure->context, [&](Activation& frame) {
+    fillParameters(*macro.code, arguments, frame);
+    text = captured([&] { run(macro.code->body, frame); });
+  });
+  line_ = line;
+  return Value(std::move(text));
+}
+
+// By the rules of Jinja2: positional, then keywords, then defaults, which see the parameters before them.
+void Interpreter::fillParameters(const MacroCode& code, Arguments& arguments, Activation& frame) {
   const std::string title = code.name.empty() ? "None" : "'" + code.name + "'";
-  Activation& frame = keepActivation(code.slots, macro.closure, macro.closure->context);
   const std::size_t expected = code.parameters.size();
   const auto takeKeyword = [&](const std::string& name) -> std::optional<Value> {
     for (auto at = arguments.keyword.begin(); at != arguments.keyword.end(); ++at)
@@ -387,7 +412,6 @@ Value Interpreter::callMacro(const Macro& macro, Arguments& arguments) {
     throwFailure("macro " + title + " takes not more than " + std::to_string(expected) + " argument(s)");
   }
   enter(code.scope, frame);
-  const int line = line_;
   for (std::size_t i = 0; i < expected; ++i) {
     Value& slot = variable(code.parameterSlots[i], frame);
     if (!slot.is(Kind::missing)) continue;
@@ -396,9 +420,6 @@ Value Interpreter::callMacro(const Macro& macro, Arguments& arguments) {
                ? evaluate(*code.defaults[code.defaults.size() - fromEnd], frame)
                : undefinedBecause("parameter '" + code.parameters[i] + "' was not provided");
   }
-  std::string text = captured([&] { run(code.body, frame); });
-  line_ = line;
-  return Value(std::move(text));
 }
 
 Value Interpreter::call(const Value& callee, Arguments& arguments) {
@@ -434,206 +455,6 @@ bool Interpreter::test(const Value& name, const Value& input, Arguments& argumen
   const Operation operation = name.is(Kind::string) ? findTest(name.bytes()) : nullptr;
   if (!operation) throwFailure("No test named " + repr(name) + ".");
   return operation(*this, input, arguments).truth();
-}
-
-// ---- expressions
-
-Value Interpreter::evaluate(const Expression& node, Activation& frame) {
-  const DepthGuard guard;
-  chargeSteps(1);
-  switch (node.kind) {
-    case Expression::Kind::literal:
-      return static_cast<const Literal&>(node).value;
-    case Expression::Kind::name:
-      return evaluateName(static_cast<const Name&>(node), frame);
-    case Expression::Kind::tuple:
-      return Value::tuple(evaluateAll(static_cast<const Items&>(node).items, frame));
-    case Expression::Kind::list:
-      return Value::list(evaluateAll(static_cast<const Items&>(node).items, frame));
-    case Expression::Kind::concatenation:
-      return concatenated(static_cast<const Items&>(node), frame);
-    case Expression::Kind::dict:
-      return evaluateDict(static_cast<const DictDisplay&>(node), frame);
-    case Expression::Kind::unary: {
-      const auto& unary = static_cast<const Unary&>(node);
-      const Value operand = evaluate(*unary.operand, frame);
-      if (unary.op == Operator::logicalNot) return !operand.truth();
-      return unary.op == Operator::negative ? negated(operand) : positive(operand);
-    }
-    case Expression::Kind::logical: {
-      const auto& binary = static_cast<const Binary&>(node);
-      Value left = evaluate(*binary.left, frame);
-      if (left.truth() == (binary.op == Operator::logicalOr)) return left;
-      return evaluate(*binary.right, frame);
-    }
-    case Expression::Kind::arithmetic: {
-      const auto& binary = static_cast<const Binary&>(node);
-      const Value left = evaluate(*binary.left, frame), right = evaluate(*binary.right, frame);
-      return arithmetic(binary.op, left, right);
-    }
-    case Expression::Kind::comparison:
-      return evaluateComparison(static_cast<const Comparison&>(node), frame);
-    case Expression::Kind::attribute: {
-      const auto& attribute = static_cast<const Attribute&>(node);
-      return getAttribute(evaluate(*attribute.object, frame), attribute.name);
-    }
-    case Expression::Kind::subscript: {
-      const auto& subscript = static_cast<const Subscript&>(node);
-      const Value object = evaluate(*subscript.object, frame);
-      return getItem(object, evaluate(*subscript.index, frame));
-    }
-    case Expression::Kind::slice:
-      return evaluateSlice(static_cast<const SliceExpression&>(node), frame);
-    case Expression::Kind::conditional: {
-      const auto& conditional = static_cast<const Conditional&>(node);
-      if (evaluate(*conditional.test, frame).truth()) return evaluate(*conditional.then, frame);
-      if (conditional.otherwise) return evaluate(*conditional.otherwise, frame);
-      return undefinedBecause("the inline if-expression on line " + std::to_string(node.line) +
-                              " evaluated to false and no else section was defined.");
-    }
-    case Expression::Kind::call:
-      return evaluateCall(static_cast<const CallExpression&>(node), frame, nullptr);
-    case Expression::Kind::filter:
-    case Expression::Kind::test:
-      return evaluateOperation(static_cast<const NamedOperation&>(node), frame, nullptr);
-    case Expression::Kind::nameSpaceTarget:
-      break;
-  }
-  throwFailure("a namespace attribute stands where a value is needed");
-}
-
-Value Interpreter::evaluateName(const Name& node, Activation& frame) {
-  const Value& value = variable(node.slot, frame);
-  if (!value.is(Kind::missing)) return value;
-  line_ = node.line;
-  return undefinedNamed(node.name);
-}
-
-std::vector<Value> Interpreter::evaluateAll(const std::vector<ExpressionPtr>& nodes, Activation& frame) {
-  std::vector<Value> values;
-  values.reserve(nodes.size());
-  for (const ExpressionPtr& node : nodes) values.push_back(evaluate(*node, frame));
-  return values;
-}
-
-Value Interpreter::concatenated(const Items& node, Activation& frame) {
-  std::string text;
-  for (const ExpressionPtr& item : node.items) {
-    const std::string part = str(evaluate(*item, frame));
-    checkSize(text.size() + part.size());
-    chargeBytes(part.size());
-    text += part;
-  }
-  return Value(std::move(text));
-}
-
-Value Interpreter::evaluateDict(const DictDisplay& node, Activation& frame) {
-  auto dict = std::make_shared<Dict>();
-  for (const auto& [keyNode, valueNode] : node.items) {
-    Value key = evaluate(*keyNode, frame);
-    Value value = evaluate(*valueNode, frame);
-    if (!isHashable(key)) throwFailure("unhashable type: '" + typeName(key) + "'");
-    dict->set(std::move(key), std::move(value));
-  }
-  return Value::dict(std::move(dict));
-}
-
-Value Interpreter::evaluateComparison(const Comparison& node, Activation& frame) {
-  Value left = evaluate(*node.first, frame);
-  for (const auto& [op, rightNode] : node.rest) {
-    Value right = evaluate(*rightNode, frame);
-    line_ = node.line;
-    bool holds = false;
-    switch (op) {
-      case Operator::equal:
-        holds = equal(left, right);
-        break;
-      case Operator::notEqual:
-        holds = !equal(left, right);
-        break;
-      case Operator::less:
-        holds = less(left, right);
-        break;
-      case Operator::lessEqual:
-        holds = lessEqual(left, right);
-        break;
-      case Operator::greater:
-        holds = less(right, left, ">");
-        break;
-      case Operator::greaterEqual:
-        holds = lessEqual(right, left, ">=");
-        break;
-      case Operator::in:
-        holds = contains(right, left);
-        break;
-      default:
-        holds = !contains(right, left);
-    }
-    if (!holds) return false;
-    left = std::move(right);
-  }
-  return true;
-}
-
-Value Interpreter::evaluateSlice(const SliceExpression& node, Activation& frame) {
-  const Value object = evaluate(*node.object, frame);
-  const auto bound = [&](const ExpressionPtr& part) {
-    return part ? evaluate(*part, frame) : Value(nullptr);
-  };
-  const Value start = bound(node.start), stop = bound(node.stop), step = bound(node.step);
-  line_ = node.line;
-  return sliced(object, start, stop, step);
-}
-
-Arguments Interpreter::evaluateArguments(const ArgumentList& list, Activation& frame) {
-  Arguments arguments;
-  arguments.positional = evaluateAll(list.positional, frame);
-  for (const auto& [name, node] : list.keyword) arguments.keyword.emplace_back(name, evaluate(*node, frame));
-  if (list.positionalFrom) {
-    const Value more = evaluate(*list.positionalFrom, frame);
-    if (!isIterable(more)) throwFailure("argument after * must be an iterable, not " + typeName(more));
-    for (Value& value : itemsOf(more)) arguments.positional.push_back(std::move(value));
-  }
-  if (list.keywordFrom) {
-    const Value more = evaluate(*list.keywordFrom, frame);
-    if (!more.is(Kind::dict)) throwFailure("argument after ** must be a mapping, not " + typeName(more));
-    for (const auto& [key, value] : more.entries().items) {
-      if (!key.is(Kind::string)) throwFailure("keywords must be strings");
-      for (const auto& [known, other] : list.keyword)
-        if (known == key.bytes()) throwFailure("got multiple values for keyword argument '" + known + "'");
-      arguments.keyword.emplace_back(key.bytes(), value);
-    }
-  }
-  return arguments;
-}
-
-Value Interpreter::evaluateCall(const CallExpression& node, Activation& frame, const Value* caller) {
-  const Value callee = evaluate(*node.callee, frame);
-  Arguments arguments = evaluateArguments(node.arguments, frame);
-  if (caller) arguments.keyword.emplace_back("caller", *caller);
-  line_ = node.line;
-  return call(callee, arguments);
-}
-
-Value Interpreter::evaluateOperation(const NamedOperation& node, Activation& frame, const Value* input) {
-  Value value;
-  if (!node.input)
-    value = input ? *input : Value();
-  else if (input && node.input->kind == Expression::Kind::filter)
-    value = evaluateOperation(static_cast<const NamedOperation&>(*node.input), frame, input);
-  else
-    value = evaluate(*node.input, frame);
-  Arguments arguments = evaluateArguments(node.arguments, frame);
-  line_ = node.line;
-  if (!node.operation)
-    throwFailure(std::string("No ") + (node.kind == Expression::Kind::filter ? "filter" : "test") +
-                 " named '" + node.name + "' found.");
-  return node.operation(*this, value, arguments);
-}
-
-Value Interpreter::filterChain(const Expression& filter, Activation& frame, std::string text) {
-  const Value input(std::move(text));
-  return evaluateOperation(static_cast<const NamedOperation&>(filter), frame, &input);
 }
 
 }  // namespace decoscope::jinja

@@ -106,11 +106,14 @@ struct Context {
 };
 
 // One running function's variables.
-struct Activation {
+struct Activation final : Object {
   Activation(int slots, Activation* outer, Context* context);
+  // Something that may live longer than the call refers to it: it is kept until the end.
+  void capture();
   std::vector<Value> slots;
   Activation* outer;
   Context* context;
+  bool captured = false;
 };
 
 Value undefinedNamed(const std::string& name);
@@ -151,7 +154,7 @@ class Interpreter {
   Value blocksOf(Context& context);
   Value makeMacro(const MacroCode& code, Activation& frame);
   Value callMacro(const Macro& macro, Arguments& arguments);
-  Value helperCall(const Value& callee, Arguments& arguments);
+  void fillParameters(const MacroCode& code, Arguments& arguments, Activation& frame);
 
   Value evaluate(const Expression& node, Activation& frame);
   Value evaluateName(const Name& node, Activation& frame);
@@ -171,7 +174,8 @@ class Interpreter {
   void exportNames(const Expression& target, Activation& frame);
   static Value& variable(Slot slot, Activation& frame);
   Value resolve(const std::string& name, const Context& context) const;
-  Activation& keepActivation(int slots, Activation* outer, Context* context);
+  template <typename Work>
+  void withActivation(int slots, Activation* outer, Context* context, const Work& work);
   void write(std::string_view text);
   void writeBlock(const Value& value);
   template <typename Work>

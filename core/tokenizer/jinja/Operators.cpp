@@ -285,7 +285,7 @@ bool contains(const Value& container, const Value& item) {
     case Kind::string:
       if (!item.is(Kind::string))
         throwFailure("'in <string>' requires string as left operand, not " + typeName(item));
-      chargeBytes(container.bytes().size());
+      chargeSearch(container.bytes().size(), item.bytes().size());
       return container.bytes().find(item.bytes()) != std::string::npos;
     case Kind::dict:
       if (!isHashable(item)) throwFailure("unhashable type: '" + typeName(item) + "'");

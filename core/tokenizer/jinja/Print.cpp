@@ -168,6 +168,7 @@ class PrettyPrinter {
  private:
   std::string flat(const Value& value) const {
     const DepthGuard guard;
+    chargeSteps(1);
     if (value.is(Kind::dict)) {
       std::string out = "{";
       for (const auto& [key, item] : sortedItems(value.entries())) {

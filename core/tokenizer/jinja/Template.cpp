@@ -1,5 +1,7 @@
 #include "core/tokenizer/jinja/Template.h"
 
+#include <new>
+
 #include "core/base/Utf8.h"
 #include "core/tokenizer/jinja/Binder.h"
 #include "core/tokenizer/jinja/Budget.h"
@@ -51,6 +53,8 @@ Result<Template> Template::compile(std::string_view source) {
     return result;
   } catch (const Failure& failure) {
     return errorOf(failure, 0);
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::failed, "there is not enough memory for the template", "chat template");
   }
 }
 
@@ -61,6 +65,8 @@ Result<std::string> Template::render(const Variables& variables, const RenderOpt
     return interpreter.render(variables);
   } catch (const Failure& failure) {
     return errorOf(failure, interpreter.line());
+  } catch (const std::bad_alloc&) {
+    return fail(ErrorCode::failed, "there is not enough memory to render the chat", "chat template");
   }
 }
 

@@ -175,7 +175,7 @@ Value wordCount(Interpreter&, const Value& input, Arguments& arguments) {
 }
 
 // Where a line may be broken: the rules of Python's textwrap.
-std::vector<std::string> wrapChunks(const std::string& text, bool onHyphens) {
+std::vector<std::string_view> wrapChunks(std::string_view text, bool onHyphens) {
   static const auto compiled = [](const char* pattern) {
     int error = 0;
     PCRE2_SIZE offset = 0;
@@ -187,11 +187,11 @@ std::vector<std::string> wrapChunks(const std::string& text, bool onHyphens) {
   static pcre2_code* const simple = compiled(R"([\t\n\x0b\x0c\r ]+)");
   const pcre2_code* code = onHyphens ? hyphens : simple;
   pcre2_match_data* match = pcre2_match_data_create_from_pattern(code, nullptr);
-  std::vector<std::string> chunks;
+  std::vector<std::string_view> chunks;
   std::size_t at = 0;
   while (at < text.size()) {
-    const int count =
-        pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at, 0, match, nullptr);
+    const int count = pcre2_match(code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), at,
+                                  PCRE2_NO_UTF_CHECK, match, nullptr);
     if (count <= 0) break;
     const PCRE2_SIZE* bounds = pcre2_get_ovector_pointer(match);
     if (bounds[0] > at) chunks.push_back(text.substr(at, bounds[0] - at));
@@ -204,54 +204,52 @@ std::vector<std::string> wrapChunks(const std::string& text, bool onHyphens) {
   return chunks;
 }
 
-bool isBlank(const std::string& text) {
+bool isBlank(std::string_view text) {
   return strip(text).empty();
 }
 
-std::vector<std::string> wrappedLines(const std::string& text, std::int64_t width, bool breakLong,
+std::vector<std::string> wrappedLines(std::string_view text, std::int64_t width, bool breakLong,
                                       bool onHyphens) {
   if (width <= 0) throwFailure("invalid width " + std::to_string(width) + " (must be > 0)");
-  std::vector<std::string> chunks = wrapChunks(text, onHyphens), result;
+  std::vector<std::string_view> chunks = wrapChunks(text, onHyphens);
+  std::vector<std::string> result;
   std::reverse(chunks.begin(), chunks.end());
-  const auto lengthOfChunk = [](const std::string& chunk) {
-    return static_cast<std::int64_t>(countCodePoints(chunk));
+  // Where a chunk has to end to have at most so many characters.
+  const auto endWithin = [](std::string_view chunk, std::int64_t room) {
+    return byteOffset(chunk, static_cast<std::size_t>(room), false);
   };
   while (!chunks.empty()) {
     chargeSteps(1);
-    std::vector<std::string> line;
+    std::vector<std::string_view> line;
     std::int64_t length = 0;
     if (isBlank(chunks.back()) && !result.empty()) chunks.pop_back();
-    while (!chunks.empty()) {
-      const std::int64_t next = lengthOfChunk(chunks.back());
-      if (length + next > width) break;
-      line.push_back(std::move(chunks.back()));
+    while (!chunks.empty() && endWithin(chunks.back(), width - length) == chunks.back().size()) {
+      line.push_back(chunks.back());
       chunks.pop_back();
-      length += next;
+      length += static_cast<std::int64_t>(countCodePoints(line.back()));
     }
-    if (!chunks.empty() && lengthOfChunk(chunks.back()) > width) {
+    if (!chunks.empty() && endWithin(chunks.back(), width) < chunks.back().size()) {
       if (breakLong) {
-        const std::int64_t room = width - length;
-        std::string& chunk = chunks.back();
-        std::size_t end = byteOffset(chunk, static_cast<std::size_t>(room), false);
-        if (onHyphens && lengthOfChunk(chunk) > room) {
+        std::string_view& chunk = chunks.back();
+        std::size_t end = endWithin(chunk, width - length);
+        if (onHyphens) {
           const std::size_t hyphen = chunk.substr(0, end).rfind('-');
-          if (hyphen != std::string::npos && hyphen > 0 &&
-              chunk.substr(0, hyphen).find_first_not_of('-') != std::string::npos)
+          if (hyphen != std::string_view::npos && hyphen > 0 &&
+              chunk.substr(0, hyphen).find_first_not_of('-') != std::string_view::npos)
             end = hyphen + 1;
         }
-        chargeBytes(chunk.size());
         line.push_back(chunk.substr(0, end));
-        chunk = chunk.substr(end);
-        if (chunk.empty()) chunks.pop_back();
+        chunk.remove_prefix(end);
       } else if (line.empty()) {
-        line.push_back(std::move(chunks.back()));
+        line.push_back(chunks.back());
         chunks.pop_back();
       }
     }
     if (!line.empty() && isBlank(line.back())) line.pop_back();
     if (line.empty()) continue;
     std::string joined;
-    for (const std::string& chunk : line) joined += chunk;
+    for (const std::string_view chunk : line) joined += chunk;
+    chargeBytes(joined.size());
     result.push_back(std::move(joined));
   }
   return result;

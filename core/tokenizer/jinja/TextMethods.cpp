@@ -62,6 +62,7 @@ Value split(Interpreter&, const Value& self, Arguments& arguments) {
   std::vector<Value> parts;
   if (parameters.some(0)) {
     const std::string separator = separatorOf(parameters, 0);
+    chargeSearch(rest.size(), separator.size());
     for (std::size_t found; left != 0 && (found = rest.find(separator)) != std::string_view::npos; --left) {
       addPart(parts, self, rest.substr(0, found));
       rest.remove_prefix(found + separator.size());
@@ -94,6 +95,7 @@ Value splitFromRight(Interpreter& interpreter, const Value& self, Arguments& arg
   std::vector<Value> parts;
   if (parameters.some(0)) {
     const std::string separator = separatorOf(parameters, 0);
+    chargeSearch(rest.size(), separator.size());
     for (std::size_t found; left != 0 && (found = rest.rfind(separator)) != std::string_view::npos; --left) {
       addPart(parts, self, rest.substr(found + separator.size()));
       rest = rest.substr(0, found);
@@ -180,6 +182,7 @@ std::optional<std::int64_t> found(const Value& self, const Parameters& parameter
   const std::string wanted = parameters.text(0);
   const Window window = windowOf(self, parameters, 1);
   if (!window.valid) return std::nullopt;
+  chargeSearch(window.text.size(), wanted.size());
   const std::size_t at = fromRight ? window.text.rfind(wanted) : window.text.find(wanted);
   if (at == std::string_view::npos) return std::nullopt;
   return window.start + static_cast<std::int64_t>(countCodePoints(window.text.substr(0, at)));
@@ -204,6 +207,7 @@ Value countText(Interpreter&, const Value& self, Arguments& arguments) {
   const std::string wanted = parameters.text(0);
   const Window window = windowOf(self, parameters, 1);
   if (!window.valid) return 0;
+  chargeSearch(window.text.size(), wanted.size());
   if (wanted.empty()) return static_cast<std::int64_t>(countCodePoints(window.text)) + 1;
   std::int64_t count = 0;
   for (std::size_t at = window.text.find(wanted); at != std::string_view::npos;
@@ -357,7 +361,7 @@ Value partition(Interpreter&, const Value& self, Arguments& arguments) {
   const Parameters parameters("partition", arguments, {"sep"}, 1);
   const std::string separator = separatorOf(parameters, 0);
   const std::string& text = self.bytes();
-  chargeBytes(text.size());
+  chargeSearch(text.size(), separator.size());
   const std::size_t at = fromRight ? text.rfind(separator) : text.find(separator);
   const bool markup = self.text().markup;
   const auto part = [&](std::string piece) { return Value(std::move(piece), markup); };
@@ -465,7 +469,7 @@ constexpr std::array kMethods = {
 
 std::string replaced(std::string_view text, std::string_view from, std::string_view to, std::int64_t count) {
   std::string out;
-  chargeBytes(text.size());
+  chargeSearch(text.size(), from.size());
   if (count < 0) count = INT64_MAX;
   if (from.empty()) {
     std::size_t at = 0;

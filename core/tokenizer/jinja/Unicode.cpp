@@ -270,14 +270,22 @@ std::string_view strip(std::string_view text) {
   return stripLeft(stripRight(text));
 }
 
+namespace {
+std::u32string sortedCharacters(std::string_view characters) {
+  std::u32string set = codePoints(characters);
+  std::sort(set.begin(), set.end());
+  return set;
+}
+}  // namespace
+
 std::string_view stripLeft(std::string_view text, std::string_view characters) {
-  const std::u32string set = codePoints(characters);
-  return strippedLeft(text, [&](char32_t c) { return set.find(c) != std::u32string::npos; });
+  const std::u32string set = sortedCharacters(characters);
+  return strippedLeft(text, [&](char32_t c) { return std::binary_search(set.begin(), set.end(), c); });
 }
 
 std::string_view stripRight(std::string_view text, std::string_view characters) {
-  const std::u32string set = codePoints(characters);
-  return strippedRight(text, [&](char32_t c) { return set.find(c) != std::u32string::npos; });
+  const std::u32string set = sortedCharacters(characters);
+  return strippedRight(text, [&](char32_t c) { return std::binary_search(set.begin(), set.end(), c); });
 }
 
 std::vector<std::string> splitLines(std::string_view text, bool keepEnds) {

@@ -171,6 +171,7 @@ const Value* Dict::find(std::string_view key) const {
 }
 
 bool isHashable(const Value& value) {
+  chargeSteps(1);
   switch (value.kind()) {
     case Kind::list:
     case Kind::dict:
@@ -184,6 +185,7 @@ bool isHashable(const Value& value) {
 }
 
 std::size_t ValueHash::operator()(const Value& value) const {
+  chargeSteps(1);
   switch (value.kind()) {
     case Kind::boolean:
     case Kind::integer:
@@ -195,6 +197,7 @@ std::size_t ValueHash::operator()(const Value& value) const {
       return std::hash<double>()(real);
     }
     case Kind::string:
+      chargeBytes(value.bytes().size());
       return std::hash<std::string>()(value.bytes());
     case Kind::tuple: {
       std::size_t hash = 0x9E3779B97F4A7C15u;
@@ -271,6 +274,8 @@ bool equal(const Value& a, const Value& b) {
     case Kind::none:
       return true;
     case Kind::string:
+      if (a.bytes().size() != b.bytes().size()) return false;
+      chargeBytes(a.bytes().size());
       return a.bytes() == b.bytes();
     case Kind::list:
     case Kind::tuple:
