@@ -111,6 +111,7 @@ Value bindMethod(const Value& self, std::string_view name, Method method) {
   auto function = std::make_shared<Function>();
   if (self.nesting() >= kMaximumNesting) throwFailure("values are nested too deeply");
   function->nesting = self.nesting() + 1;
+  function->lazy = self.lazy();
   function->name = std::string(name);
   function->self = self;
   // The function holds itself only through `self`, so that no circle keeps it alive.

@@ -47,6 +47,7 @@ Value viewOf(Interpreter&, const Value& self, Arguments& arguments) {
   view->dict = self;
   if (self.nesting() >= kMaximumNesting) throwFailure("values are nested too deeply");
   view->nesting = self.nesting() + 1;
+  view->lazy = self.lazy();
   return {Kind::view, std::move(view)};
 }
 

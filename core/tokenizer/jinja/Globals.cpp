@@ -88,6 +88,7 @@ Value makeCycler(Interpreter&, Arguments& arguments) {
   auto cycler = std::make_shared<HelperObject>();
   const Value items = Value::tuple(arguments.positional);
   cycler->nesting = items.nesting() + 2;
+  cycler->lazy = items.lazy();
   cycler->type = "Cycler";
   cycler->refresh = [state](HelperObject& self) {
     self.attributes.insert_or_assign("current", state->items[state->position]);
@@ -115,6 +116,7 @@ Value makeJoiner(Interpreter&, Arguments& arguments) {
   joiner->type = "Joiner";
   const Value separator = parameters[0] ? *parameters[0] : Value(", ");
   joiner->nesting = separator.nesting() + 1;
+  joiner->lazy = separator.lazy();
   if (joiner->nesting > kMaximumNesting) throwFailure("values are nested too deeply");
   joiner->attributes.emplace("sep", separator);
   auto used = std::make_shared<bool>(false);

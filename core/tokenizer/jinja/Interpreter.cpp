@@ -1,5 +1,7 @@
 #include "core/tokenizer/jinja/Interpreter.h"
 
+#include <unordered_set>
+
 #include "core/tokenizer/jinja/Access.h"
 #include "core/tokenizer/jinja/Operations.h"
 #include "core/tokenizer/jinja/Operators.h"
@@ -23,6 +25,7 @@ Interpreter::Interpreter(const Program& program, const RenderOptions& options)
 
 Interpreter::~Interpreter() {
   // Namespaces may hold each other in circles; their contents go first, while all of them are still there.
+  takeApart();
   for (const auto& nameSpace : nameSpaces_) nameSpace->attributes.reset();
   for (const auto& activation : activations_) activation->slots.clear();
 }
@@ -94,6 +97,7 @@ void Interpreter::assign(const Expression& target, Value value, Activation& fram
     if (node.attribute.starts_with('_'))
       throwFailure("a namespace cannot hold the attribute '" + node.attribute +
                    "': it begins with an underscore");
+    keepEscaped(value);
     owner.as<NameSpace>().attributes->set(Value(node.attribute), std::move(value));
   } else {
     const auto& parts = static_cast<const Items&>(target).items;
@@ -122,7 +126,56 @@ void Interpreter::exportNames(const Expression& target, Activation& frame) {
   }
 }
 
+// Only through a namespace can an iterator or loop come to hold itself: it gives what the namespace holds
+// later.
+void Interpreter::keepEscaped(const Value& value) {
+  if (value.lazy()) escaped_.push_back(value);
+}
+
+void Interpreter::takeApart() {
+  std::vector<Value> pending = std::move(escaped_);
+  std::unordered_set<const Object*> seen;
+  while (!pending.empty()) {
+    const Value value = std::move(pending.back());
+    pending.pop_back();
+    if (!value.lazy() || !seen.insert(value.object().get()).second) continue;
+    switch (value.kind()) {
+      case Kind::list:
+      case Kind::tuple:
+        pending.insert(pending.end(), value.items().begin(), value.items().end());
+        break;
+      case Kind::dict:
+        for (const auto& [key, item] : value.entries().items) pending.insert(pending.end(), {key, item});
+        break;
+      case Kind::view:
+        pending.push_back(value.as<View>().dict);
+        break;
+      case Kind::function:
+        if (value.as<Function>().self) pending.push_back(*value.as<Function>().self);
+        break;
+      case Kind::iterator:
+        value.as<Iterator>().next = [](Value&) { return false; };
+        break;
+      case Kind::loop: {
+        Loop& loop = value.as<Loop>();
+        loop.cursor = Cursor();
+        for (Value* held : {&loop.iterable, &loop.after, &loop.now, &loop.before, &loop.changing})
+          pending.push_back(std::exchange(*held, Value()));
+        break;
+      }
+      case Kind::object:
+        value.as<HelperObject>().attributes.clear();
+        value.as<HelperObject>().call = nullptr;
+        value.as<HelperObject>().refresh = nullptr;
+        break;
+      default:
+        break;
+    }
+  }
+}
+
 Value Interpreter::keep(std::shared_ptr<NameSpace> nameSpace) {
+  for (const auto& [key, value] : nameSpace->attributes->items) keepEscaped(value);
   nameSpaces_.push_back(nameSpace);
   return {Kind::nameSpace, std::move(nameSpace)};
 }

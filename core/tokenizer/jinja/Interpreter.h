@@ -171,6 +171,8 @@ class Interpreter {
   void enter(const ScopeCode& scope, Activation& frame);
   void leave(const ScopeCode& scope, Activation& frame);
   void assign(const Expression& target, Value value, Activation& frame);
+  void keepEscaped(const Value& value);
+  void takeApart();
   void exportNames(const Expression& target, Activation& frame);
   static Value& variable(Slot slot, Activation& frame);
   Value resolve(const std::string& name, const Context& context) const;
@@ -187,6 +189,7 @@ class Interpreter {
   int line_ = 0;
   std::vector<std::unique_ptr<Activation>> activations_;
   std::vector<std::shared_ptr<NameSpace>> nameSpaces_;
+  std::vector<Value> escaped_;  // iterators and loops that a namespace has held, and what they are in
   std::vector<std::unique_ptr<Context>> contexts_;
   std::unordered_map<std::string, const Block*> blocks_;
 };

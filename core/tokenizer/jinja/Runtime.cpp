@@ -184,7 +184,12 @@ bool Cursor::next(Value& item) {
     }
     case Kind::iterator: {
       const DepthGuard guard;
-      return iterable_.as<Iterator>().next(item);
+      Iterator& iterator = iterable_.as<Iterator>();
+      if (iterator.running) throwFailure("generator already executing");
+      iterator.running = true;
+      const bool found = iterator.next(item);
+      iterator.running = false;
+      return found;
     }
     case Kind::loop: {
       const DepthGuard guard;
@@ -251,6 +256,7 @@ Value makeIterator(int nesting, std::function<bool(Value&)> next, const char* ty
   if (nesting >= kMaximumNesting) throwFailure("values are nested too deeply");
   auto iterator = std::make_shared<Iterator>();
   iterator->nesting = nesting + 1;
+  iterator->lazy = true;
   iterator->next = std::move(next);
   iterator->type = type;
   return {Kind::iterator, std::move(iterator)};
@@ -262,6 +268,7 @@ Loop::Loop(Value over, const ForLoop* loopNode, Activation* around, std::int64_t
     : iterable(std::move(over)), cursor(iterable), depth0(depthBefore), node(loopNode), closure(around) {
   if (iterable.nesting() >= kMaximumNesting) throwFailure("values are nested too deeply");
   nesting = iterable.nesting() + 1;
+  lazy = true;
 }
 
 bool Loop::next(Value& item) {

@@ -47,7 +47,10 @@ Text::Text(std::string text, bool isMarkup) : bytes(std::move(text)), markup(isM
 Sequence::Sequence(std::vector<Value> values) : items(std::move(values)) {
   account(items.capacity() * sizeof(Value));
   int deepest = 0;
-  for (const Value& item : items) deepest = std::max(deepest, item.nesting());
+  for (const Value& item : items) {
+    deepest = std::max(deepest, item.nesting());
+    lazy = lazy || item.lazy();
+  }
   nesting = below(deepest);
 }
 
@@ -135,6 +138,7 @@ std::int64_t Range::length() const {
 void Dict::set(Value key, Value value) {
   const auto keyOfString = key.is(Kind::string);
   nesting = std::max({nesting, below(value.nesting()), keyOfString ? 1 : below(key.nesting())});
+  lazy = lazy || key.lazy() || value.lazy();
   if (index_.empty()) {
     for (auto& [known, held] : items)
       if (equal(known, key)) {

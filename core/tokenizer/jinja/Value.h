@@ -54,6 +54,8 @@ struct Object {
   static std::int64_t liveBytes();
 
   int nesting = 0;
+  // An iterator or loop is in it: what it gives later is not known yet, and may lead back to it.
+  bool lazy = false;
 
  private:
   std::size_t accounted_ = 0;
@@ -114,6 +116,7 @@ class Value {
   }
   const std::shared_ptr<Object>& object() const { return object_; }
   int nesting() const { return object_ ? object_->nesting : 0; }
+  bool lazy() const { return object_ && object_->lazy; }
 
   // Python's truth of a value.
   bool truth() const;
@@ -180,6 +183,7 @@ struct View final : Object {
 
 struct Iterator final : Object {
   std::function<bool(Value&)> next;
+  bool running = false;  // asked for its next item by itself, it fails as a Python generator does
   std::string type = "generator";
 };
 
