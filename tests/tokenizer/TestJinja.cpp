@@ -177,7 +177,7 @@ class TestJinja : public QObject {
         "{% set a = namespace(c=1) %}{% for x in [a, a, a]|map(attribute='c') %}"
         "{% set a.c = [loop] %}{% endfor %}{% set a.c = 0 %}");
     row("a filtered loop that is its own item",
-        "{% set a = namespace(c=1) %}{% for x in [a, a, a]|map(attribute='c') if x %}"
+        "{% set a = namespace(c=1) %}{% for x in [a, a, a]|map(attribute='c') if x is defined %}"
         "{% set a.c = loop %}{% endfor %}{% set a.c = 0 %}");
     row("an iterator that holds itself",
         "{% set a = namespace() %}{% set a.i = [a, a]|map(attribute='i')|batch(3) %}"
