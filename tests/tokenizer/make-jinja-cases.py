@@ -300,7 +300,7 @@ class Generator:
 
 def main():
     arguments = argparse.ArgumentParser()
-    arguments.add_argument("--random", type=int, default=150)
+    arguments.add_argument("--random", type=int, default=250)
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--out", default=str(HERE / "jinja-cases.json"))
     arguments.add_argument("--only-random", action="store_true")
