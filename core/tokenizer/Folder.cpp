@@ -86,7 +86,9 @@ Result<std::vector<AddedToken>> TokenizerFolder::addedTokens(std::size_t vocabul
       if (!token.content.empty()) tokens.push_back(std::move(token));
     }
   }
-  for (const auto& [content, id] : plain.items()) {
+  for (const auto& item : plain.items()) {
+    const std::string& content = item.key();
+    const json& id = item.value();
     if (!id.is_number_unsigned() || id.get<std::uint64_t>() >= limit) return outOfRange(content);
     const bool known = std::any_of(tokens.begin(), tokens.end(),
                                    [&](const AddedToken& token) { return token.content == content; });
