@@ -17,6 +17,8 @@ std::span<const CharacterRange> youngerCharacters(std::string_view property);
 
 bool isYoungerWordCharacter(char32_t c);
 bool isYoungerNumber(char32_t c);
+// Characters that join the cluster before them.
+bool isYoungerExtender(char32_t c);
 // The lower case of a letter whose case ICU 72 does not know; others are given back.
 char32_t youngerLowercase(char32_t c);
 

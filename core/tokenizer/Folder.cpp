@@ -31,10 +31,7 @@ Result<std::string> readWhole(const fs::path& path, std::uintmax_t limit) {
 
 Result<json> readJsonObject(const fs::path& path) {
   DECOSCOPE_ASSIGN(const std::string text, readWhole(path));
-  json document = json::parse(text, nullptr, false);
-  if (document.is_discarded() || !document.is_object())
-    return fail(ErrorCode::badInput, "not a JSON object", path.string());
-  return document;
+  return tokenizerJson::parseObject(text, path.string());
 }
 
 TokenizerFolder openTokenizerFolder(const fs::path& path) {

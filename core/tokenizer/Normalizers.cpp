@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "core/tokenizer/ByteAlphabet.h"
+#include "core/tokenizer/CharacterTables.h"
 #include "core/tokenizer/Charsmap.h"
 
 namespace decoscope {
@@ -207,8 +208,11 @@ class PrecompiledNormalizer final : public Normalizer {
           if (U_FAILURE(error))
             return fail(ErrorCode::failed, "the boundaries of characters are not available");
         }
-        const std::int32_t next = clusters->following(static_cast<std::int32_t>(at));
-        end = next == icu::BreakIterator::DONE ? text.size() : static_cast<std::size_t>(next);
+        end = at;
+        do {
+          const std::int32_t next = clusters->following(static_cast<std::int32_t>(end));
+          end = next == icu::BreakIterator::DONE ? text.size() : static_cast<std::size_t>(next);
+        } while (end < text.size() && isYoungerExtender(codePointAt(text.substr(end)).value));
       }
       cluster(text.substr(at, end - at), at, writer);
       at = end;

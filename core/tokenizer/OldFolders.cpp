@@ -94,7 +94,7 @@ Result<PipelineParts> readVocabularyAndMerges(const TokenizerFolder& folder) {
     if (qwen) parts.normalizer = makeUnicodeNormalizer(NormalForm::nfc);
     parts.preTokenizer = makeByteLevel(std::move(pattern), folder.flag("add_prefix_space", false));
     parts.decoder = makeByteLevelDecoder();
-    parts.illFormed = PipelineParts::IllFormed::spelled;
+    if (!folder.flag("add_prefix_space", false)) parts.illFormed = PipelineParts::IllFormed::spelled;
     parts.kind = "BPE (byte-level)";
   } else {
     // A vocabulary without merges is one of single characters.

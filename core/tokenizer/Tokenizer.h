@@ -102,8 +102,8 @@ Result<std::shared_ptr<const Tokenizer>> makeBytePairTokenizer(VocabularyData da
 // - beside it: tokenizer_config.json, special_tokens_map.json, chat_template.jinja or .json,
 // generation_config.json
 //   and config.json for what begins and ends a text.
-// What is not supported is refused by name (ErrorCode::unsupported). Memory stays below some 40 times the
-// size of the files. A GGUF's tokenizer is read by loadModelTokenizer (core/model).
+// What is not supported is refused by name (ErrorCode::unsupported). Memory stays below 40 times the size of
+// the files and 16 MiB. A GGUF's tokenizer is read by loadModelTokenizer (core/model).
 Result<std::shared_ptr<const Tokenizer>> loadTokenizer(const std::string& path);
 
 // The text of a tokenizer.json; `where` names it in errors.

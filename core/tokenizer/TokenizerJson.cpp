@@ -5,6 +5,32 @@
 
 namespace decoscope::tokenizerJson {
 
+Result<json> parseObject(std::string_view text, const std::string& where) {
+  constexpr int kDeepest = 64;
+  int depth = 0, deepest = 0;
+  bool quoted = false;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (quoted) {
+      if (c == '\\')
+        ++i;
+      else
+        quoted = c != '"';
+    } else if (c == '"') {
+      quoted = true;
+    } else if (c == '[' || c == '{') {
+      deepest = std::max(deepest, ++depth);
+    } else if (c == ']' || c == '}') {
+      --depth;
+    }
+  }
+  if (deepest > kDeepest) return fail(ErrorCode::badInput, "the file is nested too deeply", where);
+  json document = json::parse(text.begin(), text.end(), nullptr, false);
+  if (document.is_discarded() || !document.is_object())
+    return fail(ErrorCode::badInput, "not a JSON object", where);
+  return document;
+}
+
 std::string textOf(const json& object, const char* key) {
   if (!object.is_object()) return {};
   const auto found = object.find(key);
@@ -181,9 +207,7 @@ Result<SubwordModelPointer> readModel(const json& model, const std::string& wher
 }
 
 Result<PipelineParts> readPipeline(std::string_view text, const std::string& where) {
-  const json document = json::parse(text.begin(), text.end(), nullptr, false);
-  if (document.is_discarded() || !document.is_object())
-    return fail(ErrorCode::badInput, "not a JSON object", where);
+  DECOSCOPE_ASSIGN(const json document, parseObject(text, where));
   try {
     const auto member = [&](const char* key) -> const json& {
       static const json none;
@@ -216,7 +240,9 @@ Result<PipelineParts> readPipeline(std::string_view text, const std::string& whe
     const std::string steps = member("pre_tokenizer").dump() + member("normalizer").dump();
     const bool byteLevel = steps.find("\"ByteLevel\"") != std::string::npos;
     parts.kind = byteLevel ? kind + " (byte-level)" : kind;
-    if (byteLevel) parts.illFormed = PipelineParts::IllFormed::spelled;
+    // A prefix would come before every stretch between ill-formed bytes.
+    if (byteLevel && steps.find("\"add_prefix_space\":true") == std::string::npos)
+      parts.illFormed = PipelineParts::IllFormed::spelled;
     std::string prefix;
     for (const char c : kind) prefix += static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
     parts.fingerprint = fingerprint.text(prefix);

@@ -13,6 +13,9 @@ namespace decoscope::tokenizerJson {
 
 using nlohmann::json;
 
+// Parses an object. Errors: what is not one, or is nested more than 64 deep, which would cost much memory.
+Result<json> parseObject(std::string_view text, const std::string& where);
+
 // A string member; "" where it is missing or something else.
 std::string textOf(const json& object, const char* key);
 // A token given as "text" or as {"content": "text"}.

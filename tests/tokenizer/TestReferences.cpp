@@ -1,6 +1,7 @@
 // Small tokenizers of every kind, against what the libraries that made them say:
 // reference/make_references.py.
 #include <QDir>
+#include <QElapsedTimer>
 #include <QTemporaryDir>
 #include <QTest>
 #include <fstream>
@@ -116,6 +117,84 @@ class TestReferences : public QObject {
     QCOMPARE((*tokenizer)->toolChatTemplate(), std::string("T"));
     std::ofstream(folder.filePath("chat_template.jinja").toStdString()) << "J";
     QCOMPARE((*loadTokenizer(folder.path().toStdString()))->chatTemplate(), std::string("J"));
+  }
+  // Every beginning of a file is an error, and so is every step of a kind that nobody knows.
+  void damageIsAnError() {
+    json tokenizer = readJson(kReferences + "llama2-first.json")["tokenizer"];
+    const std::string whole = tokenizer.dump();
+    for (std::size_t length = 0; length < whole.size(); length += 97)
+      QVERIFY(!readTokenizer(std::string_view(whole).substr(0, length), "damaged"));
+    QVERIFY(!readTokenizer(std::string(100'000, '['), "deep"));
+    for (const char* step : {"normalizer", "pre_tokenizer", "post_processor", "decoder", "model"}) {
+      json other = tokenizer;
+      other[step] = {{"type", "Unheard"}};
+      const auto result = readTokenizer(other.dump(), "other");
+      QVERIFY(!result);
+      QCOMPARE(result.error().code, ErrorCode::unsupported);
+      QVERIFY2(result.error().message.find("Unheard") != std::string::npos, result.error().message.c_str());
+    }
+    json missing = tokenizer;
+    missing["post_processor"]["special_tokens"]["<s>"]["ids"] = {100'000};
+    QVERIFY(!readTokenizer(missing.dump(), "missing"));
+    json deep = {{"type", "NFC"}};
+    for (int i = 0; i < 20; ++i) deep = {{"type", "Sequence"}, {"normalizers", json::array({deep})}};
+    tokenizer["normalizer"] = deep;
+    QVERIFY(readTokenizer(tokenizer.dump(), "deep").has_value());
+    for (int i = 0; i < 20; ++i) deep = {{"type", "Sequence"}, {"normalizers", json::array({deep})}};
+    tokenizer["normalizer"] = deep;
+    QVERIFY(!readTokenizer(tokenizer.dump(), "deeper"));
+  }
+  void damagedSentencePieceModelsAreErrors() {
+    std::ifstream file(kReferences + "spm-bpe/tokenizer.model", std::ios::binary);
+    std::ostringstream content;
+    content << file.rdbuf();
+    const std::string model = content.str();
+    QVERIFY(model.size() > 1000);
+    for (std::size_t length = 0; length < model.size(); length += 499) {
+      QTemporaryDir folder;
+      std::ofstream(folder.filePath("tokenizer.model").toStdString(), std::ios::binary)
+          << model.substr(0, length);
+      const auto result = loadTokenizer(folder.path().toStdString());
+      if (result) (void)(*result)->encode("Hello");
+    }
+    QTemporaryDir folder;
+    std::ofstream(folder.filePath("tokenizer.model").toStdString(), std::ios::binary)
+        << "this is not a model";
+    const auto result = loadTokenizer(folder.path().toStdString());
+    QVERIFY(!result);
+    QCOMPARE(result.error().code, ErrorCode::badInput);
+  }
+  // Ill-formed bytes come back where the vocabulary can spell them, and become U+FFFD where it cannot.
+  void illFormedText() {
+    const auto load = [](const char* name) {
+      return *readTokenizer(readJson(kReferences + name + ".json")["tokenizer"].dump(), name);
+    };
+    const std::string bad = "a\xFF\xC3 b\xE2\x82";
+    const auto bytes = load("gpt2");
+    std::string back;
+    const auto spelled = bytes->encode(bad);
+    for (const TokenId id : *spelled) back += bytes->bytesOf(id);
+    QCOMPARE(back, bad);
+    for (const char* name : {"llama2-legacy", "bert-cased", "t5", "gpt2-prefix", "words"}) {
+      const auto tokenizer = load(name);
+      QCOMPARE(*tokenizer->encode(bad), *tokenizer->encode(validUtf8(bad)));
+    }
+  }
+  // Words may be whole documents.
+  void longTextsAreNotQuadratic_data() { tokenizerJson_data(); }
+  void longTextsAreNotQuadratic() {
+    QFETCH(QString, file);
+    const auto tokenizer =
+        readTokenizer(readJson(kReferences + file.toStdString())["tokenizer"].dump(), "long");
+    for (const char* unit : {"a", " ", "\n", "é", "<", "1", "▁"}) {
+      std::string text;
+      while (text.size() < 100'000) text += unit;
+      QElapsedTimer timer;
+      timer.start();
+      const auto ids = (*tokenizer)->encode(text);
+      QVERIFY2(ids.has_value(), ids ? "" : ids.error().text().c_str());
+      QVERIFY2(timer.elapsed() < 10'000, unit);
+    }
   }
   // What a stream shows is what decode() shows, but for the space before the first word.
   void streamsAgreeWithDecoding_data() {
