@@ -5,6 +5,7 @@
 #include "core/tokenizer/ByteAlphabet.h"
 #include "core/tokenizer/Characters.h"
 #include "core/tokenizer/SubwordModels.h"
+#include "core/tokenizer/WordDivider.h"
 
 namespace decoscope {
 
@@ -90,6 +91,9 @@ class BytePairModel final : public SubwordModel {
       appendUtf8(text, c);
       characters_[c] = vocabulary_.find(text).value_or(-1);
     }
+    // Prefixes, suffixes and symbols beyond the vocabulary make a word depend on more than its own
+    // characters.
+    if (plain_ && !options_.lenient && !options_.ignoreMerges) divider_.emplace(vocabulary_);
     where_ = where;
     return {};
   }
@@ -104,6 +108,14 @@ class BytePairModel final : public SubwordModel {
         out.push_back(*whole);
         return {};
       }
+    if (!divider_) return encodeWord(piece, out);
+    return divider_->each(piece, out, [this](std::string_view word, std::vector<TokenId>& ids) {
+      return encodeWord(word, ids);
+    });
+  }
+
+ private:
+  Status encodeWord(std::string_view piece, std::vector<TokenId>& out) const {
     std::vector<Symbol> symbols;
     symbols.reserve(piece.size());
     DECOSCOPE_TRY(spell(piece, symbols));
@@ -118,7 +130,6 @@ class BytePairModel final : public SubwordModel {
     return {};
   }
 
- private:
   struct Symbol {
     TokenId token;  // -1: a character without a token
     int previous, next;
@@ -243,6 +254,7 @@ class BytePairModel final : public SubwordModel {
   std::array<TokenId, 256> byteTokens_{}, rawTokens_{};
   std::array<TokenId, 0x180> characters_{};
   bool plain_ = true;
+  std::optional<WordDivider> divider_;
   std::string where_;
 };
 

@@ -4,6 +4,7 @@
 
 #include "core/tokenizer/ByteAlphabet.h"
 #include "core/tokenizer/SubwordModels.h"
+#include "core/tokenizer/WordDivider.h"
 
 namespace decoscope {
 
@@ -12,7 +13,10 @@ namespace {
 class ScoredMergeModel final : public SubwordModel {
  public:
   ScoredMergeModel(Vocabulary vocabulary, ScoredMergeOptions options, std::string where)
-      : vocabulary_(std::move(vocabulary)), options_(std::move(options)), where_(std::move(where)) {
+      : vocabulary_(std::move(vocabulary)),
+        options_(std::move(options)),
+        where_(std::move(where)),
+        divider_(vocabulary_) {
     for (unsigned b = 0; b < 256; ++b) {
       auto token = vocabulary_.find(fallbackPieceOf(static_cast<unsigned char>(b)));
       if (!token) token = vocabulary_.find(std::string(1, static_cast<char>(b)));
@@ -25,6 +29,13 @@ class ScoredMergeModel final : public SubwordModel {
   std::string kind() const override { return "SentencePiece BPE"; }
 
   Status encode(std::string_view text, std::vector<TokenId>& out) const override {
+    return divider_.each(text, out, [this](std::string_view word, std::vector<TokenId>& ids) {
+      return encodeWord(word, ids);
+    });
+  }
+
+ private:
+  Status encodeWord(std::string_view text, std::vector<TokenId>& out) const {
     struct Symbol {
       int previous, next;
       std::size_t begin, length;
@@ -90,12 +101,12 @@ class ScoredMergeModel final : public SubwordModel {
     return {};
   }
 
- private:
   Vocabulary vocabulary_;
   ScoredMergeOptions options_;
   std::string where_;
   std::array<TokenId, 256> byteTokens_{};
   std::size_t longest_ = 0;
+  WordDivider divider_;
 };
 
 }  // namespace
