@@ -67,6 +67,16 @@ constexpr CharacterRange kSo[] = {
     {0x1FADF, 0x1FADF}, {0x1FAE8, 0x1FAE9}, {0x1FAF7, 0x1FAF8}, {0x1FBCB, 0x1FBEF}};
 constexpr CharacterRange kSm[] = {{0x10D8E, 0x10D8F}};
 constexpr CharacterRange kHan[] = {{0x2B739, 0x2B739}, {0x2EBF0, 0x2EE5D}, {0x31350, 0x323AF}};
+constexpr CharacterRange kUppercaseLetters[] = {
+    {0x1C89, 0x1C89}, {0xA7CB, 0xA7CC}, {0xA7DA, 0xA7DA}, {0xA7DC, 0xA7DC}, {0x10D50, 0x10D65}};
+constexpr CharacterRange kLowercaseLetters[] = {{0x10FC, 0x10FC},   {0x1C8A, 0x1C8A},   {0xA7CD, 0xA7CD},
+                                                {0xA7DB, 0xA7DB},   {0xA7F2, 0xA7F4},   {0xAB69, 0xAB69},
+                                                {0x10D70, 0x10D85}, {0x1DF25, 0x1DF2A}, {0x1E030, 0x1E06D}};
+constexpr CharacterRange kLatinLetters[] = {{0xA7CB, 0xA7CD}, {0xA7DA, 0xA7DC}, {0x1DF25, 0x1DF2A}};
+constexpr CharacterRange kCyrillicLetters[] = {{0x1C89, 0x1C8A}, {0x1E030, 0x1E06D}, {0x1E08F, 0x1E08F}};
+constexpr CharacterRange kArabicLetters[] = {{0x897, 0x897}, {0x10EC2, 0x10EC4}, {0x10EFC, 0x10EFF}};
+constexpr CharacterRange kHiraganaLetters[] = {{0x1B132, 0x1B132}};
+constexpr CharacterRange kKatakanaLetters[] = {{0x1B155, 0x1B155}};
 constexpr CharacterRange kAlphabetic[] = {
     {0x363, 0x36F},     {0x897, 0x897},     {0xC04, 0xC04},     {0xCF3, 0xCF3},     {0xF82, 0xF83},
     {0x1C89, 0x1C8A},   {0x1DD3, 0x1DE6},   {0xA7CB, 0xA7CD},   {0xA7DA, 0xA7DC},   {0x105C0, 0x105F3},
@@ -168,6 +178,20 @@ std::span<const CharacterRange> youngerCharacters(std::string_view property) {
       {"mathsymbol", kSm},
       {"han", kHan},
       {"hani", kHan},
+      {"uppercase", kUppercaseLetters},
+      {"upper", kUppercaseLetters},
+      {"lowercase", kLowercaseLetters},
+      {"lower", kLowercaseLetters},
+      {"latin", kLatinLetters},
+      {"latn", kLatinLetters},
+      {"cyrillic", kCyrillicLetters},
+      {"cyrl", kCyrillicLetters},
+      {"arabic", kArabicLetters},
+      {"arab", kArabicLetters},
+      {"hiragana", kHiraganaLetters},
+      {"hira", kHiraganaLetters},
+      {"katakana", kKatakanaLetters},
+      {"kana", kKatakanaLetters},
       {"alphabetic", kAlphabetic},
       {"alpha", kAlphabetic},
       {"w", kWord},

@@ -43,52 +43,126 @@ std::string message(int code, OnigErrorInfo* info = nullptr) {
 
 // Gives the properties and escapes of a pattern the characters that are younger than Oniguruma's tables:
 // \p{L} becomes the class [\p{L}\x{1C89}-\x{1C8A}…], which may stand inside a class as well.
-std::string withYoungerCharacters(std::string_view pattern) {
-  std::string out;
-  const auto widen = [&](std::string_view source, std::string property, bool negative) {
-    for (char& c : property) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
-    std::erase_if(property, [](char c) { return c == ' ' || c == '_' || c == '-'; });
-    const auto younger = youngerCharacters(property);
-    if (younger.empty()) {
-      out += source;
+class Widening {
+ public:
+  explicit Widening(std::string_view pattern) : pattern_(pattern) {}
+
+  std::string result() {
+    while (at_ < pattern_.size()) {
+      if (pattern_[at_] == '\\' && at_ + 1 < pattern_.size())
+        escape();
+      else if (inClass_ > 0 && pattern_.substr(at_).starts_with("[:"))
+        bracket();
+      else
+        plain();
+    }
+    return std::move(out_);
+  }
+
+ private:
+  void copy(std::size_t count) {
+    out_ += pattern_.substr(at_, count);
+    at_ += count;
+  }
+
+  void plain() {
+    const char c = pattern_[at_];
+    if (c == '[') {
+      ++inClass_;
+      copy(1);
+      if (pattern_.substr(at_).starts_with('^')) copy(1);
+      // A bracket right at the beginning closes nothing.
+      if (pattern_.substr(at_).starts_with(']')) copy(1);
       return;
     }
-    out += negative ? "[^" : "[";
-    out += property.size() == 1 && source.size() == 2 ? "\\" + property : "\\p{" + property + "}";
-    for (const CharacterRange& range : younger) {
+    if (c == ']' && inClass_ > 0) --inClass_;
+    copy(1);
+  }
+
+  void ranges(std::string_view property) {
+    for (const CharacterRange& range : youngerCharacters(property)) {
       char text[40];
       std::snprintf(text, sizeof text, "\\x{%X}-\\x{%X}", static_cast<unsigned>(range.first),
                     static_cast<unsigned>(range.last));
-      out += text;
+      out_ += text;
     }
-    out += "]";
-  };
-  for (std::size_t at = 0; at < pattern.size();) {
-    if (pattern[at] != '\\' || at + 1 >= pattern.size()) {
-      out += pattern[at++];
-      continue;
-    }
-    const char kind = pattern[at + 1];
-    if (kind == 'w' || kind == 'W' || kind == 'd' || kind == 'D') {
-      widen(pattern.substr(at, 2), std::string(1, static_cast<char>(kind | 32)), kind == 'W' || kind == 'D');
-      at += 2;
-      continue;
-    }
-    const std::size_t close = pattern.find('}', at);
-    if ((kind == 'p' || kind == 'P') && at + 2 < pattern.size() && pattern[at + 2] == '{' &&
-        close != std::string_view::npos) {
-      std::string property(pattern.substr(at + 3, close - at - 3));
-      const bool inverse = property.starts_with('^');
-      if (inverse) property.erase(0, 1);
-      widen(pattern.substr(at, close + 1 - at), std::move(property), (kind == 'P') != inverse);
-      at = close + 1;
-      continue;
-    }
-    out += pattern.substr(at, 2);
-    at += 2;
   }
-  return out;
-}
+
+  // What \w matches: outside of classes, and only there, some numbers of Latin-1 as well.
+  void word(bool negative) {
+    out_ += negative ? "[^\\w" : "[\\w";
+    if (inClass_ == 0) out_ += "\\x{B2}\\x{B3}\\x{B9}\\x{BC}-\\x{BE}";
+    ranges("w");
+    out_ += "]";
+  }
+
+  void escape() {
+    const char kind = pattern_[at_ + 1];
+    if (kind == 'w' || kind == 'W') {
+      word(kind == 'W');
+      at_ += 2;
+    } else if (kind == 'd' || kind == 'D') {
+      out_ += kind == 'D' ? "[^\\d" : "[\\d";
+      ranges("d");
+      out_ += "]";
+      at_ += 2;
+    } else if ((kind == 'b' || kind == 'B') && inClass_ == 0) {
+      const bool inside = kind == 'B';
+      for (const char* part : {"(?:(?<=", "W", inside ? ")(?=" : ")(?!", "W", ")|(?<!", "W",
+                               inside ? ")(?!" : ")(?=", "W", "))"}) {
+        if (*part == 'W')
+          word(false);
+        else
+          out_ += part;
+      }
+      at_ += 2;
+    } else if ((kind == 'p' || kind == 'P') && pattern_.substr(at_ + 2).starts_with('{')) {
+      property(kind == 'P');
+    } else {
+      copy(2);
+    }
+  }
+
+  void property(bool negative) {
+    const std::size_t close = pattern_.find('}', at_);
+    if (close == std::string_view::npos) return copy(2);
+    std::string name(pattern_.substr(at_ + 3, close - at_ - 3));
+    if (name.starts_with('^')) {
+      name.erase(0, 1);
+      negative = !negative;
+    }
+    for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+    std::erase_if(name, [](char c) { return c == ' ' || c == '_' || c == '-'; });
+    if (youngerCharacters(name).empty()) return copy(close + 1 - at_);
+    out_ += negative ? "[^\\p{" : "[\\p{";
+    out_ += name + "}";
+    ranges(name);
+    out_ += "]";
+    at_ = close + 1;
+  }
+
+  // [:alpha:] inside a class.
+  void bracket() {
+    const std::size_t close = pattern_.find(":]", at_ + 2);
+    if (close == std::string_view::npos) return plain();
+    const std::string_view name = pattern_.substr(at_ + 2, close - at_ - 2);
+    copy(close + 2 - at_);
+    if (name == "alpha" || name == "alnum") ranges("alphabetic");
+    if (name == "digit" || name == "alnum") ranges("d");
+    if (name == "word") ranges("w");
+    if (name == "upper" || name == "lower") ranges(name);
+    if (name == "punct") {
+      out_ += "\\p{P}\\p{S}";
+      ranges("p");
+      ranges("s");
+    }
+  }
+
+  std::string_view pattern_;
+  std::string out_;
+  std::size_t at_ = 0;
+  int inClass_ = 0;
+};
 
 }  // namespace
 
@@ -108,7 +182,7 @@ Result<std::shared_ptr<const Regex>> Regex::compile(std::string_view pattern, co
                 "the split pattern has " + std::to_string(pattern.size()) + " bytes; up to 65536 are read",
                 where);
   initialise();
-  const std::string widened = withYoungerCharacters(pattern);
+  const std::string widened = Widening(pattern).result();
   pattern = widened;
   auto code = std::make_unique<Code>();
   OnigErrorInfo info{};
