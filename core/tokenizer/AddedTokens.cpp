@@ -111,9 +111,12 @@ void AddedTokens::leftmost(const Piece& piece, const ByteTrie& trie, bool parseS
       begin = std::max(blanksAtEnd(text.substr(0, begin), std::min(covered, begin)), covered);
     if (token.stripRight) end += blanksAtStart(text.substr(end));
     if (covered < begin) out.push_back(piece.slice(covered, begin));
-    Piece found;
-    found.token = token.id;
-    out.push_back(std::move(found));
+    // A token whose place the one before has taken along as white space is lost, as in the reference.
+    if (begin < end) {
+      Piece found;
+      found.token = token.id;
+      out.push_back(std::move(found));
+    }
     covered = end;
   }
   if (covered < text.size()) out.push_back(piece.slice(covered, text.size()));

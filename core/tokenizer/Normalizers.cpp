@@ -225,16 +225,19 @@ class PrecompiledNormalizer final : public Normalizer {
   void cluster(std::string_view bytes, std::size_t at, PieceWriter& writer) const {
     if (bytes.size() < 6) {
       if (const auto found = map_.shortest(bytes)) {
-        if (!found->replacement.empty()) writer.emit(found->replacement, at);
+        if (!found->replacement.empty()) writer.emit(found->replacement, source(at, writer));
         return;
       }
     }
     eachCharacter(bytes, [&](char32_t, std::string_view character, std::size_t offset) {
       const auto found = map_.shortest(character);
       const std::string_view out = found ? found->replacement : character;
-      if (!out.empty()) writer.emit(out, at + offset);
+      if (!out.empty()) writer.emit(out, source(at + offset, writer));
     });
   }
+  // In the reference, what the map removes at the very beginning leaves no trace: the first character that is
+  // left takes its place.
+  static std::size_t source(std::size_t at, PieceWriter& writer) { return writer.out().empty() ? 0 : at; }
   Charsmap map_;
 };
 

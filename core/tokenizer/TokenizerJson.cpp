@@ -1,6 +1,9 @@
 #include "core/tokenizer/TokenizerJson.h"
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <cstdlib>
 #include <limits>
 
 namespace decoscope::tokenizerJson {
@@ -117,6 +120,38 @@ Result<SubwordModelPointer> readBytePair(const json& model, const std::string& w
   return makeBytePairModel(std::move(vocabulary), merges, std::move(options), where);
 }
 
+// The number as the library reads it: its reader rounds twice, which decides between sequences of equal
+// probability.
+double asTheLibraryReads(double value) {
+  char text[40];
+  const auto end = std::to_chars(text, text + sizeof text, std::fabs(value)).ptr;
+  std::uint64_t digits = 0;
+  int exponent = 0;
+  bool fraction = false;
+  for (const char* c = text; c != end; ++c) {
+    if (*c == '.') {
+      fraction = true;
+    } else if (*c == 'e') {
+      int given = 0;
+      std::from_chars(c + (c[1] == '+' ? 2 : 1), end, given);
+      exponent += given;
+      break;
+    } else {
+      digits = digits * 10 + static_cast<std::uint64_t>(*c - '0');  // 17 digits at most
+      if (fraction) --exponent;
+    }
+  }
+  double result = static_cast<double>(digits);
+  if (exponent < -307) {
+    result /= 1e307;
+    exponent += 307;
+  }
+  const double power =
+      std::strtod(("1e" + std::to_string(std::min(std::abs(exponent), 308))).c_str(), nullptr);
+  result = exponent < 0 ? result / power : result * power;
+  return value < 0 ? -result : result;
+}
+
 Result<SubwordModelPointer> readUnigram(const json& model, const std::string& where,
                                         Fingerprint& fingerprint) {
   const auto list = model.find("vocab");
@@ -130,7 +165,7 @@ Result<SubwordModelPointer> readUnigram(const json& model, const std::string& wh
       return fail(ErrorCode::badInput, "an entry of the vocabulary is not a piece and its score",
                   where + ", entry " + std::to_string(pieces.size()));
     pieces.push_back(entry[0].get<std::string>());
-    options.scores.push_back(entry[1].get<double>());
+    options.scores.push_back(asTheLibraryReads(entry[1].get<double>()));
     smallest = std::min(smallest, options.scores.back());
     fingerprint.mix(entry[1].dump());
   }

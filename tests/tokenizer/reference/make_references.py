@@ -357,6 +357,8 @@ def everything(fuzz):
     yield "bert-cased", wordpiece(False)
     yield "bert-accents", wordpiece(True, strip=False, chinese=False, limit=20)
     yield "words", word_level(pre_tokenizers.Whitespace(), normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()]))
+    yield "boundaries", word_level(pre_tokenizers.Sequence([
+        split(r"\b\w", "merged_with_next"), split(r"[[:punct:]]+", "merged_with_previous"), split(r"\W", "removed")]))
     yield "delimiter", word_level(pre_tokenizers.CharDelimiterSplit(" "))
     yield "scripts", add(unigram(pre_tokenizers.Sequence([pre_tokenizers.UnicodeScripts(), pre_tokenizers.Metaspace()]),
                                  normalizers.NFKC()), token("<extra>", lstrip=True))
