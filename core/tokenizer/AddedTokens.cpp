@@ -62,11 +62,12 @@ Result<AddedTokens> AddedTokens::make(std::vector<AddedToken> tokens, Order orde
       DECOSCOPE_TRY(normalizer->normalize(piece));
       token.found = std::move(piece.text);
     }
+    if (token.found.empty() && token.normalized) added.nothing_ = static_cast<std::int32_t>(i);
     if (!token.found.empty())
       (token.normalized ? normalized : plain).emplace_back(token.found, static_cast<std::int32_t>(i));
   }
   added.anyPlain_ = !plain.empty();
-  added.anyNormalized_ = !normalized.empty();
+  added.anyNormalized_ = !normalized.empty() || added.nothing_ >= 0;
   added.plain_ = ByteTrie(std::move(plain));
   added.normalized_ = ByteTrie(std::move(normalized));
   return added;
@@ -82,13 +83,15 @@ void AddedTokens::split(const Piece& piece, bool normalized, bool parseSpecial,
   if (order_ == Order::longestFirst)
     longestFirst(piece, parseSpecial, out);
   else
-    leftmost(piece, normalized ? normalized_ : plain_, parseSpecial, out);
+    leftmost(piece, normalized, parseSpecial, out);
 }
 
-void AddedTokens::leftmost(const Piece& piece, const ByteTrie& trie, bool parseSpecial,
+void AddedTokens::leftmost(const Piece& piece, bool normalized, bool parseSpecial,
                            std::vector<Piece>& out) const {
+  const ByteTrie& trie = normalized ? normalized_ : plain_;
   const std::string_view text = piece.text;
   std::size_t covered = 0;
+  std::optional<std::size_t> last;  // where the last match ended
   for (std::size_t at = 0; at < text.size();) {
     std::size_t length = 0;
     std::int32_t which = -1;
@@ -97,10 +100,13 @@ void AddedTokens::leftmost(const Piece& piece, const ByteTrie& trie, bool parseS
         length = size;
         which = value;
       });
+    if (which < 0 && normalized && last != at && (static_cast<unsigned char>(text[at]) & 0xC0) != 0x80)
+      which = nothing_;
     if (which < 0) {
       ++at;
       continue;
     }
+    last = at + length;
     const AddedToken& token = tokens_[static_cast<std::size_t>(which)];
     std::size_t begin = at, end = at + length;
     at = end;

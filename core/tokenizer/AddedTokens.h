@@ -47,11 +47,13 @@ class AddedTokens {
   const std::vector<AddedToken>& tokens() const { return tokens_; }
 
  private:
-  void leftmost(const Piece& piece, const ByteTrie& trie, bool parseSpecial, std::vector<Piece>& out) const;
+  void leftmost(const Piece& piece, bool normalized, bool parseSpecial, std::vector<Piece>& out) const;
   void longestFirst(const Piece& piece, bool parseSpecial, std::vector<Piece>& out) const;
   std::vector<AddedToken> tokens_;
   std::unordered_map<TokenId, std::size_t> byId_;
   ByteTrie plain_, normalized_;  // values are places in tokens_
+  std::int32_t nothing_ =
+      -1;  // the token whose normalised text is empty, which is found between all characters
   bool anyPlain_ = false, anyNormalized_ = false;
   Order order_ = Order::leftmostLongest;
 };

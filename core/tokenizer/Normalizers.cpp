@@ -57,20 +57,14 @@ class UnicodeNormalizer final : public Normalizer {
   explicit UnicodeNormalizer(NormalForm form) : form_(form) {}
   Status normalize(Piece& piece) const override {
     if (isAscii(piece.text)) return {};
-    // The first character and what composes with it: as far as the normal form of the first character's own
-    // stretch reaches.
-    std::size_t first = 0;
-    if (piece.fromFirst > 0) {
-      std::size_t end = std::min(piece.fromFirst, piece.text.size());
-      while (end < piece.text.size()) {
-        const CodePoint next = codePointAt(std::string_view(piece.text).substr(end));
-        if (!isMark(next.value)) break;
-        end += next.length;
-      }
-      first = normalForm(std::string_view(piece.text).substr(0, end), form_).size();
-    }
+    // The first character stands for what it became: its own normal form, or one that took in what follows.
+    const std::string first = normalForm(std::string_view(piece.text).substr(0, piece.fromFirst), form_);
+    const bool any = piece.fromFirst > 0;
     piece.text = normalForm(piece.text, form_);
-    piece.fromFirst = std::min(first, piece.text.size());
+    if (piece.text.starts_with(first))
+      piece.fromFirst = first.size();
+    else
+      piece.fromFirst = any && !piece.text.empty() ? codePointAt(piece.text).length : 0;
     return {};
   }
 
