@@ -25,8 +25,25 @@ Result<Charsmap> Charsmap::read(std::string_view bytes, const std::string& where
   return map;
 }
 
+namespace {
+std::size_t offset(std::uint32_t unit) {
+  return (unit >> 10) << ((unit & (1u << 9)) >> 6);
+}
+}  // namespace
+
+bool Charsmap::isClosed() const {
+  if (!units_.empty() && (replacements_.empty() || replacements_.back() != '\0')) return false;
+  for (std::size_t i = 0; i < units_.size(); ++i) {
+    const std::uint32_t unit = units_[i];
+    if (unit >> 31 != 0) continue;  // a value
+    const std::size_t next = i ^ offset(unit);
+    if ((next | 0xFF) >= units_.size()) return false;
+    if ((unit >> 8 & 1) != 0 && (units_[next] & ~(1u << 31)) >= replacements_.size()) return false;
+  }
+  return true;
+}
+
 std::optional<Charsmap::Match> Charsmap::find(std::string_view text, bool longest) const {
-  const auto offset = [](std::uint32_t unit) { return (unit >> 10) << ((unit & (1u << 9)) >> 6); };
   if (units_.empty()) return std::nullopt;
   std::optional<Match> found;
   std::size_t node = offset(units_[0]);

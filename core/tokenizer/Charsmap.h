@@ -17,6 +17,9 @@ class Charsmap {
  public:
   static Result<Charsmap> read(std::string_view bytes, const std::string& where);
 
+  // Whether every walk stays inside, so that code that does not check its steps may follow it too.
+  bool isClosed() const;
+
   struct Match {
     std::size_t length = 0;  // bytes of the text that are replaced
     std::string_view replacement;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <exception>
 
+#include "core/tokenizer/Charsmap.h"
 #include "core/tokenizer/Folder.h"
 
 namespace decoscope {
@@ -38,6 +39,59 @@ class SentencePieceModel final : public SubwordModel {
   std::string where_;
 };
 
+// Calls visit(number, content) for the length-delimited fields of a protocol buffer; false where it is
+// damaged.
+template <typename Visit>
+bool eachField(std::string_view message, Visit&& visit) {
+  const auto number = [&](std::uint64_t& value) {
+    value = 0;
+    for (int shift = 0; shift < 64 && !message.empty(); shift += 7) {
+      const auto byte = static_cast<unsigned char>(message[0]);
+      message.remove_prefix(1);
+      value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
+      if (byte < 0x80) return true;
+    }
+    return false;
+  };
+  while (!message.empty()) {
+    std::uint64_t key = 0, length = 0;
+    if (!number(key)) return false;
+    switch (key & 7) {
+      case 0:
+        if (!number(length)) return false;
+        continue;
+      case 1:
+        length = 8;
+        break;
+      case 2:
+        if (!number(length)) return false;
+        break;
+      case 5:
+        length = 4;
+        break;
+      default:
+        return false;
+    }
+    if (length > message.size()) return false;
+    if ((key & 7) == 2 && !visit(key >> 3, message.substr(0, length))) return false;
+    message.remove_prefix(length);
+  }
+  return true;
+}
+
+// The library follows the character maps of a model without looking where it steps.
+bool isSafe(std::string_view model, const std::string& where) {
+  constexpr std::uint64_t kNormalizer = 3, kDenormalizer = 5, kCharsmap = 2;
+  return eachField(model, [&](std::uint64_t field, std::string_view specification) {
+    if (field != kNormalizer && field != kDenormalizer) return true;
+    return eachField(specification, [&](std::uint64_t inner, std::string_view bytes) {
+      if (inner != kCharsmap) return true;
+      const auto map = Charsmap::read(bytes, where);
+      return map && map->isClosed();
+    });
+  });
+}
+
 std::string bytesOfPiece(const sentencepiece::SentencePieceProcessor& processor, int id) {
   if (processor.IsUnknown(id)) return " \u2047 ";  // what the library itself shows for it
   std::string bytes = processor.IdToPiece(id);
@@ -65,6 +119,9 @@ Result<std::shared_ptr<const Tokenizer>> readSentencePiece(const TokenizerFolder
   PipelineParts parts;
   Fingerprint fingerprint;
   fingerprint.mix(file);
+  if (!isSafe(file, where))
+    return fail(ErrorCode::badInput, "the SentencePiece model is damaged", where,
+                "Copy or download it again.");
   try {
     const auto status = processor->LoadFromSerializedProto(absl::string_view(file.data(), file.size()));
     if (!status.ok())
