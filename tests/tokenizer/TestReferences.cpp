@@ -6,6 +6,7 @@
 #include <QTest>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <sstream>
 
 #include "core/model/ModelLoader.h"
@@ -145,17 +146,27 @@ class TestReferences : public QObject {
     QVERIFY(!readTokenizer(tokenizer.dump(), "deeper"));
   }
   void damagedSentencePieceModelsAreErrors() {
-    std::ifstream file(kReferences + "spm-bpe/tokenizer.model", std::ios::binary);
-    std::ostringstream content;
-    content << file.rdbuf();
-    const std::string model = content.str();
-    QVERIFY(model.size() > 1000);
-    for (std::size_t length = 0; length < model.size(); length += 499) {
-      QTemporaryDir folder;
-      std::ofstream(folder.filePath("tokenizer.model").toStdString(), std::ios::binary)
-          << model.substr(0, length);
-      const auto result = loadTokenizer(folder.path().toStdString());
-      if (result) (void)(*result)->encode("Hello");
+    std::mt19937 random(1);
+    for (const char* name : {"spm-bpe", "spm-unigram"}) {
+      std::ifstream file(kReferences + name + "/tokenizer.model", std::ios::binary);
+      std::ostringstream content;
+      content << file.rdbuf();
+      const std::string model = content.str();
+      QVERIFY(model.size() > 1000);
+      int refused = 0;
+      for (int round = 0; round < 400; ++round) {
+        std::string damaged = model;
+        damaged[random() % damaged.size()] = static_cast<char>(random());
+        if (round % 4 == 0) damaged.resize(random() % damaged.size());
+        QTemporaryDir folder;
+        std::ofstream(folder.filePath("tokenizer.model").toStdString(), std::ios::binary) << damaged;
+        const auto result = loadTokenizer(folder.path().toStdString());
+        if (result)
+          (void)(*result)->encode("Hello  world\n");
+        else
+          ++refused;
+      }
+      QVERIFY(refused > 50);
     }
     QTemporaryDir folder;
     std::ofstream(folder.filePath("tokenizer.model").toStdString(), std::ios::binary)
