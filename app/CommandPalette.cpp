@@ -1,10 +1,8 @@
 #include "app/CommandPalette.h"
 
-#include <QHeaderView>
 #include <QKeyEvent>
 #include <QLineEdit>
 #include <QListWidget>
-#include <QTableWidget>
 #include <QVBoxLayout>
 #include <algorithm>
 
@@ -82,34 +80,6 @@ bool CommandPalette::eventFilter(QObject* object, QEvent* event) {
     }
   }
   return QDialog::eventFilter(object, event);
-}
-
-ShortcutsDialog::ShortcutsDialog(const QList<QAction*>& actions, QWidget* parent) : QDialog(parent) {
-  setWindowTitle(tr("Keys"));
-  auto* layout = new QVBoxLayout(this);
-  auto* table = new QTableWidget(0, 2);
-  table->setHorizontalHeaderLabels({tr("Command"), tr("Keys")});
-  table->horizontalHeader()->setSectionResizeMode(0, QHeaderView::Stretch);
-  table->setColumnWidth(1, 170);
-  table->verticalHeader()->hide();
-  table->setEditTriggers(QAbstractItemView::NoEditTriggers);
-  table->setShowGrid(false);
-  const auto add = [&](const QString& what, const QString& keys) {
-    const int row = table->rowCount();
-    table->insertRow(row);
-    table->setItem(row, 0, new QTableWidgetItem(what));
-    table->setItem(row, 1, new QTableWidgetItem(keys));
-  };
-  for (QAction* action : actions)
-    if (!action->shortcut().isEmpty())
-      add(action->text().remove('&'), action->shortcut().toString(QKeySequence::NativeText));
-  add(tr("Canvas: parent, child, siblings"), tr("← → ↑ ↓"));
-  add(tr("Canvas: next and previous round"), tr("PgDn PgUp, N P"));
-  add(tr("Canvas: next rejected node"), tr("R"));
-  add(tr("Canvas: zoom, actual size, fit"), tr("+ − 0 Home, Ctrl+wheel"));
-  add(tr("Canvas: menu of the selected mark"), tr("Menu"));
-  layout->addWidget(table);
-  resize(520, 560);
 }
 
 }  // namespace decoscope

@@ -28,11 +28,4 @@ class CommandPalette final : public QDialog {
   QListWidget* list_;
 };
 
-// The map of keys.
-class ShortcutsDialog final : public QDialog {
-  Q_OBJECT
- public:
-  ShortcutsDialog(const QList<QAction*>& actions, QWidget* parent);
-};
-
 }  // namespace decoscope

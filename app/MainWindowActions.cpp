@@ -14,8 +14,8 @@
 #include <QTabWidget>
 #include <QToolButton>
 
-#include "app/CommandPalette.h"
 #include "app/MainWindow.h"
+#include "app/Shortcuts.h"
 #include "widgets/models/Numbers.h"
 #include "widgets/panels/ParameterForm.h"
 #include "widgets/panels/TranscriptView.h"
@@ -34,14 +34,7 @@ QAction* MainWindow::action(const QString& id, const QString& text, const QKeySe
   auto* made = new QAction(text, this);
   made->setObjectName(id);
   made->setShortcut(keys);
-  // On a button the key stands beside the name.
-  const QString short_ = keys.isEmpty() ? QString() : keys.toString(QKeySequence::NativeText);
-  made->setIconText(QString(text).remove('&').remove(QStringLiteral("…")) +
-                    (short_.size() == 0 || short_.size() > 4 ? QString() : QStringLiteral("  ") + short_));
-  const QString plain = QString(text).remove('&');
-  made->setToolTip(
-      (tip.isEmpty() ? plain : tip) +
-      (keys.isEmpty() ? QString() : QStringLiteral("  (%1)").arg(keys.toString(QKeySequence::NativeText))));
+  made->setProperty("plainTip", tip);
   connect(made, &QAction::triggered, this, [run = std::move(run)] { run(); });
   addAction(made);
   actions_.insert(id, made);
@@ -161,15 +154,21 @@ void MainWindow::buildActions() {
                  "Check the folder and the space on the disk."});
   });
 
-  actions_["run.first"]->setIconText(QStringLiteral("|◀"));
-  actions_["run.back"]->setIconText(QStringLiteral("◀"));
-
   action("help.palette", tr("&Commands…"), QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_P),
          [this] { palette(); });
-  QAction* keys = action("help.keys", tr("&Keys"), QKeySequence(Qt::Key_F1),
-                         [this] { ShortcutsDialog(allActions(), this).exec(); });
+  QAction* keys = action("help.keys", tr("&Keys"), QKeySequence(Qt::Key_F1), [this] {
+    ShortcutsDialog(allActions(), this).exec();
+    // Some of the buttons show a sign instead of a name.
+    actions_["run.first"]->setIconText(QStringLiteral("|◀"));
+    actions_["run.back"]->setIconText(QStringLiteral("◀"));
+    updateActions();
+  });
   keys->setShortcuts({QKeySequence(Qt::Key_F1), QKeySequence(Qt::Key_Question)});
   action("help.about", tr("&About Decoscope"), {}, [this] { about(); });
+  loadShortcuts(allActions());
+  for (QAction* one : allActions()) showShortcut(one);
+  actions_["run.first"]->setIconText(QStringLiteral("|◀"));
+  actions_["run.back"]->setIconText(QStringLiteral("◀"));
 }
 
 void MainWindow::buildMenus() {
@@ -270,7 +269,7 @@ void MainWindow::updateActions() {
   actions_["run.run"]->setEnabled(state.activity == Activity::running ||
                                   (!busy && hasModel && !ended && !state.readOnly));
   actions_["run.run"]->setText(state.activity == Activity::running ? tr("Pause") : tr("Run"));
-  actions_["run.run"]->setIconText(actions_["run.run"]->text() + QStringLiteral("  F5"));
+  showShortcut(actions_["run.run"]);
   actions_["run.pause"]->setEnabled(state.activity == Activity::running);
   actions_["run.stop"]->setEnabled(busy);
   actions_["run.back"]->setEnabled(hasRun && head() > 0);

@@ -497,10 +497,11 @@ void MainWindow::conditionDialog() {
         break;
       case Kind::token:
         bound->setText(QString::number(path.empty() ? 0 : path.back()));
-        hint->setText(path.empty() ? tr("Pauses after a step that wrote this token. Select a token to take its id.")
-                                   : tr("Pauses after a step that wrote this token; %1 is the selected “%2”.")
-                                         .arg(path.back())
-                                         .arg(line_->text(path.back())));
+        hint->setText(path.empty()
+                          ? tr("Pauses after a step that wrote this token. Select a token to take its id.")
+                          : tr("Pauses after a step that wrote this token; %1 is the selected “%2”.")
+                                .arg(path.back())
+                                .arg(line_->text(path.back())));
         break;
       case Kind::step:
         bound->setText(QString::number(head() + 10));

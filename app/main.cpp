@@ -7,7 +7,9 @@
 #include <QSettings>
 #include <QSurfaceFormat>
 #include <QTimer>
+#include <algorithm>
 #include <cstdio>
+#include <vector>
 
 #include "app/MainWindow.h"
 #include "core/session/SessionRunner.h"
@@ -31,7 +33,8 @@ class Script final : public QObject {
   void next() {
     if (options_.isSet("capture") && clock_.elapsed() > 300'000)
       return quit("the window did not settle within five minutes");
-    if (options_.isSet("capture") && !window_.errorText().isEmpty()) return quit(window_.errorText());
+    if ((options_.isSet("capture") || options_.isSet("frame-times")) && !window_.errorText().isEmpty())
+      return quit(window_.errorText());
     if (!window_.settled()) {
       quiet_ = 0;
       return;
@@ -76,6 +79,10 @@ class Script final : public QObject {
         break;
       }
       case 5:
+        if (options_.isSet("frame-times")) {
+          frameTimes(std::max(2, options_.value("frame-times").toInt()));
+          return quit({});
+        }
         break;
       case 6:
         timer_.stop();
@@ -87,6 +94,46 @@ class Script final : public QObject {
       default:
         break;
     }
+  }
+  // Scrolls through the whole run in the real window, at reading size and with all of it in sight, and prints
+  // what a frame takes: CPU of the window's thread up to the hand-over to the driver, and wall clock with the
+  // driver and the composition of the window.
+  void frameTimes(int frames) {
+    auto* canvas = window_.findChild<TreeCanvas*>("treeCanvas");
+    window_.showView("tree");
+    canvas->setFollowing(false);
+    const Rect all = canvas->bounds();
+    const float whole = std::min(static_cast<float>(canvas->width()) / std::max(all.width, 1.0f),
+                                 static_cast<float>(canvas->height()) / std::max(all.height, 1.0f));
+    std::printf("{\"rounds\":%d,\"nodes\":%lld,\"frames\":%d,\"views\":[", window_.line().count(),
+                static_cast<long long>(window_.line().nodes()), frames);
+    bool first = true;
+    for (const float zoom : {1.0f, 0.5f, whole}) {
+      std::vector<double> cpu, wall;
+      for (int i = 0; i < frames; ++i) {
+        const float room = std::max(0.0f, all.height - static_cast<float>(canvas->height()) / zoom);
+        canvas->setView(
+            {{all.x, all.y + room * static_cast<float>(i) / static_cast<float>(frames - 1)}, zoom});
+        QElapsedTimer clock;
+        clock.start();
+        canvas->repaint();
+        wall.push_back(static_cast<double>(clock.nsecsElapsed()) / 1e6);
+        cpu.push_back(canvas->frameMilliseconds());
+      }
+      std::sort(cpu.begin(), cpu.end());
+      std::sort(wall.begin(), wall.end());
+      const auto at = [](const std::vector<double>& times, double share) {
+        return times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))];
+      };
+      std::printf(
+          "%s{\"zoom\":%.4g,\"cpu_ms\":{\"median\":%.3f,\"p95\":%.3f,\"max\":%.3f},\"wall_ms\":{\"median\":%."
+          "3f,"
+          "\"p95\":%.3f,\"max\":%.3f}}",
+          first ? "" : ",", static_cast<double>(zoom), at(cpu, 0.5), at(cpu, 0.95), cpu.back(), at(wall, 0.5),
+          at(wall, 0.95), wall.back());
+      first = false;
+    }
+    std::printf("]}\n");
   }
   void quit(const QString& why) {
     timer_.stop();
@@ -123,25 +170,28 @@ int main(int argc, char** argv) {
   options.addHelpOption();
   options.addVersionOption();
   options.addPositionalArgument("PATH", "A session, a model file or a model folder", "[PATH]");
-  options.addOptions({{"model", "Load this model: a path or a name of the catalogue", "model"},
-                      {"method", "Choose this method", "method"},
-                      {"set", "A parameter, name=value; may repeat", "assignment"},
-                      {"prompt", "Put this text into the prompt field", "text"},
-                      {"raw", "The prompt is not a chat message"},
-                      {"max-new-tokens", "At most this many new tokens", "count"},
-                      {"steps", "Take so many steps", "count"},
-                      {"run", "Show this run", "run"},
-                      {"step", "Select this step", "step"},
-                      {"node", "Select this node of the step", "node"},
-                      {"cell", "Select this position of the step", "position"},
-                      {"reject", "Select the first refused token from that step on"},
-                      {"view", "tree, lattice, outline, events or start", "view"},
-                      {"theme", "light or dark", "theme"},
-                      {"size", "Size of the window, WIDTHxHEIGHT", "size"},
-                      {"capture", "Save a picture of the window to this PNG file and quit", "file"}});
+  options.addOptions(
+      {{"model", "Load this model: a path or a name of the catalogue", "model"},
+       {"method", "Choose this method", "method"},
+       {"set", "A parameter, name=value; may repeat", "assignment"},
+       {"prompt", "Put this text into the prompt field", "text"},
+       {"raw", "The prompt is not a chat message"},
+       {"max-new-tokens", "At most this many new tokens", "count"},
+       {"steps", "Take so many steps", "count"},
+       {"run", "Show this run", "run"},
+       {"step", "Select this step", "step"},
+       {"node", "Select this node of the step", "node"},
+       {"cell", "Select this position of the step", "position"},
+       {"reject", "Select the first refused token from that step on"},
+       {"view", "tree, lattice, outline, events or start", "view"},
+       {"theme", "light or dark", "theme"},
+       {"size", "Size of the window, WIDTHxHEIGHT", "size"},
+       {"frame-times", "Scroll through the run in this many frames, print what they take as JSON, and quit",
+        "count"},
+       {"capture", "Save a picture of the window to this PNG file and quit", "file"}});
   options.process(application);
 
-  const bool capture = options.isSet("capture");
+  const bool capture = options.isSet("capture") || options.isSet("frame-times");
   // Pictures do not depend on what somebody has set up, and leave it alone.
   if (capture)
     QSettings::setPath(QSettings::NativeFormat, QSettings::UserScope, "/nonexistent/decoscope-capture");

@@ -1,12 +1,16 @@
 // The real window with a real session behind it: stepping, rewinding, forking, linked views, errors, and the
 // executable's pictures.
+#include <sys/resource.h>
 #include <QApplication>
 #include <QComboBox>
 #include <QDockWidget>
+#include <QDragEnterEvent>
 #include <QImage>
+#include <QKeySequenceEdit>
 #include <QLabel>
 #include <QLineEdit>
 #include <QMenu>
+#include <QMimeData>
 #include <QPlainTextEdit>
 #include <QProcess>
 #include <QPushButton>
@@ -18,11 +22,13 @@
 #include <QTimer>
 #include <QToolButton>
 #include <QTreeWidget>
+#include <csignal>
 #include <fstream>
 #include <thread>
 
 #include "app/CommandPalette.h"
 #include "app/MainWindow.h"
+#include "app/Shortcuts.h"
 #include "core/session/SessionRunner.h"
 #include "tests/decode/Tables.h"
 #include "widgets/panels/EventLog.h"
@@ -543,6 +549,83 @@ class TestWindow : public QObject {
     QVERIFY(corner() < 60);
   }
 
+  // 500 rounds of 60 nodes scroll at no more than 8 ms of CPU a frame, in a real OpenGL window.
+  void aLongSessionScrollsCheaply() {
+    auto trace = std::make_shared<MemoryTrace>();
+    RunInfo info;
+    info.method = "token-recycling";
+    info.prompt = {1, 2};
+    const RunId run = *trace->beginRun(info, nullptr);
+    for (StepIndex index = 0; index < 500; ++index) {
+      auto step = std::make_shared<StepRecord>();
+      step->run = run;
+      step->step = index;
+      step->committedBefore = 2 + index;
+      step->committedAfter = 3 + index;
+      for (NodeId node = 0; node < 60; ++node) {
+        const NodeId parent = node < 6 ? kRootNode : (node - 6) / 3;
+        const int depth = node < 6 ? 1 : node < 24 ? 2 : 3;
+        step->events.push_back(ProposeFact{node, parent, 100 + node, 0.4, node % 3, depth, "table"});
+        step->events.push_back(VerdictFact{node,
+                                           node == 0  ? VerdictKind::accepted
+                                           : node < 6 ? VerdictKind::rejected
+                                                      : VerdictKind::notReachedAncestor,
+                                           VerificationRule::greedy, 0.3, 0.4});
+      }
+      step->events.push_back(CommitFact{2 + index, 100, Provenance::accepted, 0});
+      QVERIFY(trace->append(step).has_value());
+    }
+    Line line;
+    Selection selection;
+    TreeCanvas canvas(&line, &selection);
+    canvas.resize(1400, 900);
+    canvas.setVisible(true);
+    QVERIFY(QTest::qWaitForWindowExposed(&canvas));
+    line.show(trace, run);
+    QTRY_VERIFY_WITH_TIMEOUT(canvas.items().size() == 500 && !canvas.layingOut(), 30'000);
+    canvas.setFollowing(false);
+    const Rect all = canvas.bounds();
+    for (const float zoom : {1.0f, 0.5f, 900 / all.height}) {
+      std::vector<double> times;
+      for (int i = 0; i < 60; ++i) {
+        const auto before = canvas.frames();
+        canvas.setView({{0, std::max(0.0f, all.height - 900 / zoom) * static_cast<float>(i) / 59}, zoom});
+        canvas.repaint();
+        QVERIFY(canvas.frames() > before);
+        times.push_back(canvas.frameMilliseconds());
+      }
+      std::sort(times.begin(), times.end());
+      qInfo("zoom %.3f: median %.2f ms, 95 %% %.2f ms, largest %.2f ms of CPU a frame",
+            static_cast<double>(zoom), times[30], times[57], times.back());
+      QVERIFY2(times[30] <= 8, qPrintable(QString::number(times[30])));
+    }
+  }
+
+  void aNewRoundMovesUnlessMotionIsReduced() {
+    auto w = ready();
+    w->step(3);
+    waitFor(*w, [&] { return w->line().count() == 3 && w->settled(); });
+    auto* canvas = w->findChild<TreeCanvas*>("treeCanvas");
+    const auto framesOfAStep = [&] {
+      QTest::qWait(500);
+      const auto before = canvas->frames();
+      const int count = w->line().count();
+      w->step();
+      waitFor(*w, [&] { return w->line().count() == count + 1 && w->settled(); });
+      QTest::qWait(600);
+      const auto frames = canvas->frames() - before;
+      // It comes to rest.
+      QTest::qWait(200);
+      if (canvas->frames() - before != frames) qWarning("it still moves");
+      return frames;
+    };
+    const auto still = framesOfAStep();
+    style::setReducedMotion(false);
+    const auto moving = framesOfAStep();
+    style::setReducedMotion(true);
+    QVERIFY2(moving >= still + 4, qPrintable(QString("%1 frames, %2 without motion").arg(moving).arg(still)));
+  }
+
   void nothingIsRepaintedWhileNothingMoves() {
     auto w = ready();
     w->step(3);
@@ -574,6 +657,95 @@ class TestWindow : public QObject {
         QVERIFY2(!keys.contains(key.toString()), qPrintable(key.toString()));
         keys << key.toString();
       }
+  }
+
+  void keysCanBeRebound() {
+    auto w = window();
+    QAction *step = w->findChild<QAction*>("run.step"), *run = w->findChild<QAction*>("run.run");
+    const auto dialog = [&](const std::function<void(ShortcutsDialog*, QTreeWidget*)>& test) {
+      QTimer::singleShot(0, this, [&] {
+        auto* shown = w->findChild<ShortcutsDialog*>("shortcutsDialog");
+        test(shown, shown->findChild<QTreeWidget*>("keys"));
+        shown->reject();
+      });
+      trigger(*w, "help.keys");
+    };
+    const auto choose = [](QTreeWidget* table, const QString& name) {
+      const auto found = table->findItems(name, Qt::MatchExactly, 0);
+      if (!found.isEmpty()) table->setCurrentItem(found.front());
+    };
+    dialog([&](ShortcutsDialog* shown, QTreeWidget* table) {
+      choose(table, "Step");
+      auto* edit = shown->findChild<QKeySequenceEdit*>("keyEdit");
+      // A key that is taken is said to be, and given away only when asked for.
+      edit->setKeySequence(QKeySequence(Qt::Key_F5));
+      QVERIFY(shown->findChild<QLabel*>("keyConflict")->text().contains("Run"));
+      QCOMPARE(run->shortcut(), QKeySequence(Qt::Key_F5));
+      shown->findChild<QPushButton*>("keySet")->click();
+    });
+    QCOMPARE(step->shortcut(), QKeySequence(Qt::Key_F5));
+    QVERIFY(run->shortcut().isEmpty());
+    QVERIFY(step->iconText().contains("F5") && step->toolTip().contains("F5"));
+    // It holds in the next window.
+    auto next = window();
+    QCOMPARE(next->findChild<QAction*>("run.step")->shortcut(), QKeySequence(Qt::Key_F5));
+    QVERIFY(next->findChild<QAction*>("run.run")->shortcut().isEmpty());
+    dialog(
+        [&](ShortcutsDialog* shown, QTreeWidget*) { shown->findChild<QPushButton*>("keysReset")->click(); });
+    QCOMPARE(step->shortcut(), QKeySequence(Qt::Key_F10));
+    QCOMPARE(run->shortcut(), QKeySequence(Qt::Key_F5));
+    QVERIFY(!QSettings().childGroups().contains("keys"));
+  }
+
+  void filesCanBeDropped() {
+    const QString path = folder_.filePath("dropped.decoscope");
+    QVERIFY(QFile::copy(
+        QStringLiteral(DECOSCOPE_SOURCE_DIR) + "/resources/sessions/speculative-decoding.decoscope", path));
+    QFile::setPermissions(path, QFile::ReadOwner | QFile::WriteOwner);
+    auto w = window();
+    QMimeData session, text;
+    session.setUrls({QUrl::fromLocalFile(path)});
+    text.setText("no file");
+    QDragEnterEvent enter({10, 10}, Qt::CopyAction, &session, Qt::LeftButton, {}),
+        refused({10, 10}, Qt::CopyAction, &text, Qt::LeftButton, {});
+    refused.ignore();
+    QApplication::sendEvent(w.get(), &enter);
+    QApplication::sendEvent(w.get(), &refused);
+    QVERIFY(enter.isAccepted() && !refused.isAccepted());
+    QDropEvent drop({10, 10}, Qt::CopyAction, &session, Qt::LeftButton, {});
+    QApplication::sendEvent(w.get(), &drop);
+    waitFor(*w, [&] { return w->line().count() > 10 && w->settled(); });
+    QCOMPARE(w->controller().state().sessionPath, path.toStdString());
+  }
+
+  void aFullDiskIsAMessage() {
+    const QString path = folder_.filePath("full.decoscope");
+    auto w = ready("sampling");
+    w->setMaxNewTokens(900'000);
+    w->step();
+    QTRY_VERIFY2(w->line().count() == 1 && w->settled(), qPrintable(w->errorText()));
+    w->controller().port().saveSessionAs(path.toStdString());
+    QTRY_VERIFY2(!w->controller().state().sessionPath.empty(), qPrintable(w->errorText()));
+    // A limit on the size of files stands for the disk.
+    std::signal(SIGXFSZ, SIG_IGN);
+    rlimit before{};
+    ::getrlimit(RLIMIT_FSIZE, &before);
+    const rlimit limit{6 * 1024 * 1024, before.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+    QTRY_VERIFY(w->findChild<QAction*>("run.run")->isEnabled());
+    w->findChild<QAction*>("run.run")->trigger();
+    const bool told = QTest::qWaitFor([&] { return !w->errorText().isEmpty(); }, 30'000);
+    ::setrlimit(RLIMIT_FSIZE, &before);
+    QVERIFY(told);
+    QVERIFY2(w->errorText().contains("full.decoscope"), qPrintable(w->errorText()));
+    QTRY_VERIFY(!w->controller().busy());
+    // What was computed stays in view, and what was said to be saved is in the file.
+    QVERIFY(w->line().count() > 1);
+    const auto durable = static_cast<int>(w->controller().state().durable);
+    w.reset();
+    auto again = window();
+    again->openPath(path);
+    QTRY_VERIFY2(again->line().count() >= std::max(durable, 1) && again->settled(), qPrintable(again->errorText()));
   }
 
   void thePictureOfTheWindowIsWhatOneSees() {

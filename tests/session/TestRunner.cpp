@@ -109,6 +109,76 @@ class TestRunner : public QObject {
     QTRY_VERIFY(idle(*session));
     QCOMPARE(session->state().nextStep, StepIndex{9});
   }
+  void aRunPausesWhereItsConditionHolds_data() {
+    using Kind = RunCondition::Kind;
+    QTest::addColumn<int>("kind");
+    QTest::addColumn<double>("bound");
+    QTest::newRow("the next refusal") << static_cast<int>(Kind::nextReject) << 0.0;
+    QTest::newRow("entropy") << static_cast<int>(Kind::entropyAbove) << 1.28;
+    QTest::newRow("probability") << static_cast<int>(Kind::probabilityBelow) << 0.16;
+    QTest::newRow("a token") << static_cast<int>(Kind::token) << 2.0;
+    QTest::newRow("a step") << static_cast<int>(Kind::step) << 7.0;
+  }
+  void aRunPausesWhereItsConditionHolds() {
+    QFETCH(int, kind);
+    QFETCH(double, bound);
+    RunCondition condition;
+    condition.kind = static_cast<RunCondition::Kind>(kind);
+    condition.bound = bound;
+    condition.token = static_cast<TokenId>(bound);
+    condition.step = static_cast<StepIndex>(bound);
+    // Whether a step is one to pause after, from the table and the text alone.
+    const auto table = *parseTable(test::kTarget, "t");
+    const auto holds = [&](const StepRecord& step, const std::vector<TextToken>& text) {
+      const auto p = [&](std::size_t at, TokenId token) {
+        std::vector<TokenId> before;
+        for (std::size_t i = 0; i < at; ++i) before.push_back(text[i].token);
+        return test::probabilityOf(table, before, {token});
+      };
+      const auto first = static_cast<std::size_t>(step.committedBefore),
+                 last = static_cast<std::size_t>(step.committedAfter);
+      switch (condition.kind) {
+        case RunCondition::Kind::nextReject:
+          return std::any_of(step.events.begin(), step.events.end(), [](const Event& event) {
+            const auto* verdict = std::get_if<VerdictFact>(&event);
+            return verdict && verdict->verdict == VerdictKind::rejected;
+          });
+        case RunCondition::Kind::entropyAbove: {
+          double entropy = 0;
+          for (TokenId token = 0; token < 4; ++token) entropy -= p(first, token) * std::log(p(first, token));
+          return entropy > bound;
+        }
+        case RunCondition::Kind::probabilityBelow:
+          for (std::size_t at = first; at < last; ++at)
+            if (p(at, text[at].token) < bound) return true;
+          return false;
+        case RunCondition::Kind::token:
+          for (std::size_t at = first; at < last; ++at)
+            if (text[at].token == condition.token) return true;
+          return false;
+        default:
+          return step.step + 1 >= condition.step;
+      }
+    };
+    const auto session = makeSession();
+    RunRequest wanted = request();
+    wanted.method = "lookup";
+    wanted.assignments.push_back("adaptive=false");
+    wanted.maxNewTokens = 400;
+    session->startRun(wanted, {.run = true, .condition = condition});
+    for (int pause = 0; pause < 3; ++pause) {
+      QTRY_VERIFY(session->state().nextStep > 0 && idle(*session));
+      const auto state = session->state();
+      const auto text = *textOf(*session->trace(), state.run);
+      QVERIFY(holds(**session->trace()->step(state.run, state.nextStep - 1), text));
+      if (pause == 0)
+        for (StepIndex step = 0; step + 1 < state.nextStep; ++step)
+          QVERIFY(!holds(**session->trace()->step(state.run, step), text));
+      const StepIndex before = state.nextStep;
+      session->run(condition);
+      QTRY_VERIFY(session->state().nextStep > before && idle(*session));
+    }
+  }
   void promptsArePreviewed() {
     const auto session = makeSession();
     RunRequest wanted = request();

@@ -200,6 +200,11 @@ class TestModels : public QObject {
     QCOMPARE(count("status==rejected && p<0.25"), low);
     QCOMPARE(count("event==verdict && !(status==rejected)"), verdicts - rejected);
     QCOMPARE(count(""), events.rowCount());
+    // A verdict has the token of its proposal.
+    int byToken = 0;
+    for (int token = 0; token < 4; ++token)
+      byToken += count(QStringLiteral("event==verdict && token==%1").arg(token));
+    QCOMPARE(byToken, verdicts);
   }
 
   void aDamagedRecordIsShownNotFollowed() {

@@ -20,7 +20,8 @@ class CanvasHost : public QOpenGLWidget {
  public:
   explicit CanvasHost(QWidget* parent = nullptr);
   ~CanvasHost() override;
-  // CPU time that the last frame took from the first call to the hand-over to the driver, in milliseconds.
+  // CPU time of this thread that the last frame took, from the first call to the hand-over to the driver, in
+  // milliseconds. A software driver's rasterising happens after it, or on threads of its own.
   double frameMilliseconds() const { return frameMilliseconds_; }
   std::uint64_t frames() const { return frames_; }
 

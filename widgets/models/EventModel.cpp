@@ -22,6 +22,15 @@ struct Field {
   QString word;
 };
 
+// The token that a verdict is about; negative where its proposal is missing.
+TokenId proposedAt(const Line& line, StepIndex step, NodeId node) {
+  if (step < 0 || step >= line.count()) return -1;
+  for (const Event& event : line.step(static_cast<int>(step))->events)
+    if (const auto* propose = std::get_if<ProposeFact>(&event); propose && propose->node == node)
+      return propose->token;
+  return -1;
+}
+
 Field fieldOf(const Line& line, const Event& event, StepIndex step, const QString& name) {
   const auto number = [](double v) { return std::isnan(v) ? Field{} : Field{v, {}}; };
   const auto word = [](const QString& v) { return Field{std::nullopt, v}; };
@@ -56,6 +65,11 @@ Field fieldOf(const Line& line, const Event& event, StepIndex step, const QStrin
                                  return word(QString::fromLatin1(decoscope::name(f.verdict)));
                                if (name == "rule") return word(QString::fromLatin1(decoscope::name(f.rule)));
                                if (name == "node") return number(f.node);
+                               if (name == "token" || name == "text") {
+                                 const TokenId token = proposedAt(line, step, f.node);
+                                 if (token < 0) return {};
+                                 return name == "token" ? number(token) : word(line.text(token));
+                               }
                                if (name == "p") return number(f.p);
                                if (name == "q") return number(f.q);
                                if (name == "u") return number(f.u);
@@ -206,23 +220,19 @@ MarkId EventModel::markAt(int row) const {
   const StepPointer& step = line_->step(static_cast<int>(stepAt(row)));
   const auto node = [&](NodeId id) { return MarkId{MarkId::Kind::node, step->run, step->step, id}; };
   return std::visit(
-      Overload{[&](const DistributionFact& f) {
-                 return f.position >= 0 ? MarkId{MarkId::Kind::cell, step->run, step->step, f.position}
-                                        : node(f.node);
-               },
-               [&](const ProposeFact& f) { return node(f.node); },
-               [&](const VerdictFact& f) { return node(f.node); },
-               [&](const DrawFact& f) { return node(f.node); },
-               [&](const CommitFact& f) {
-                 return line_->markOf({f.position, f.token, f.provenance, step->run, step->step, f.node});
-               },
-               [&](const CellFact& f) {
-                 return MarkId{MarkId::Kind::cell, step->run, step->step, f.position};
-               },
-               [&](const ScoreFact& f) { return node(f.node); },
-               [&](const auto&) {
-                 return MarkId{MarkId::Kind::round, step->run, step->step, -1};
-               }},
+      Overload{
+          [&](const DistributionFact& f) {
+            return f.position >= 0 ? MarkId{MarkId::Kind::cell, step->run, step->step, f.position}
+                                   : node(f.node);
+          },
+          [&](const ProposeFact& f) { return node(f.node); },
+          [&](const VerdictFact& f) { return node(f.node); }, [&](const DrawFact& f) { return node(f.node); },
+          [&](const CommitFact& f) {
+            return line_->markOf({f.position, f.token, f.provenance, step->run, step->step, f.node});
+          },
+          [&](const CellFact& f) { return MarkId{MarkId::Kind::cell, step->run, step->step, f.position}; },
+          [&](const ScoreFact& f) { return node(f.node); },
+          [&](const auto&) { return MarkId{MarkId::Kind::round, step->run, step->step, -1}; }},
       eventAt(row));
 }
 
