@@ -460,8 +460,10 @@ class SqliteSession final : public SessionStore {
       if (!closing_ && queue_.size() < 64) changed_.wait_for(lock, kGroupDelay, [&] { return closing_; });
       std::deque<Item> items;
       items.swap(queue_);
+      // After a failure nothing more is written, even if there is room again: a session has no gaps.
+      const Status before = health_;
       lock.unlock();
-      const Status status = work ? writeGroup(*work, items) : Status(tl::unexpected<Error>(work.error()));
+      const Status status = before ? writeGroup(*work, items) : before;
       lock.lock();
       if (!status && health_) health_ = status;
       written_ += items.size();
