@@ -78,7 +78,10 @@ ChatDialog::ChatDialog(const SessionPort& port, const std::vector<ChatTurn>& tur
   rendered_->setObjectName("renderedChat");
   rendered_->setAccessibleName(tr("Rendered conversation"));
   rendered_->setReadOnly(true);
-  rendered_->setFont(style::tokenFont());
+  // Markers such as <|…|> are read letter by letter: no ligatures.
+  QFont mono = style::tokenFont();
+  mono.setStyleStrategy(QFont::PreferNoShaping);
+  rendered_->setFont(mono);
   count_->setProperty("role", "dim");
   count_->setWordWrap(true);
   rightLayout->addWidget(heading);

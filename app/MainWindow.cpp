@@ -350,7 +350,7 @@ void MainWindow::buildDocks() {
   conversation_->setProperty("flat", true);
   conversation_->setToolTip(
       tr("Edit the conversation: a system message, earlier turns, and what the model reads"));
-  connect(conversation_, &QToolButton::clicked, this, [this] { chatDialog(); });
+  connect(conversation_, &QToolButton::clicked, this, [this] { actions_["edit.conversation"]->trigger(); });
   promptRow->addWidget(conversation_);
   promptRow->addWidget(chat_);
   layout->addLayout(promptRow);

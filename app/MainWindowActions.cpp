@@ -64,6 +64,9 @@ void MainWindow::buildActions() {
   action("edit.copyJson", tr("Copy &numbers as JSON"), {}, [this] { copyAs("json"); });
   action("edit.copyMarkdown", tr("Copy as &Markdown"), {}, [this] { copyAs("markdown"); });
   action("edit.copyLatex", tr("Copy as &LaTeX"), {}, [this] { copyAs("latex"); });
+  action(
+      "edit.conversation", tr("Con&versation…"), QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_C),
+      [this] { chatDialog(); }, tr("The messages of a chat, and what the model reads"));
   action("edit.defaults", tr("Parameters to &defaults"), {}, [this] {
     adaptiveTouched_ = true;
     form_->resetToDefaults();
@@ -186,7 +189,7 @@ void MainWindow::buildMenus() {
   fill(file, {"file.sample", "", "file.saveAs", "", "file.quit"});
   fill(menuBar()->addMenu(tr("&Edit")),
        {"edit.undo", "edit.redo", "", "edit.copyText", "edit.copyToken", "edit.copyJson", "edit.copyMarkdown",
-        "edit.copyLatex", "", "edit.defaults"});
+        "edit.copyLatex", "", "edit.conversation", "edit.defaults"});
   fill(menuBar()->addMenu(tr("&Run")),
        {"run.new", "", "run.step", "run.back", "run.first", "run.run", "run.pause", "run.stop", "",
         "run.toReject", "run.nextReject", "run.condition", "", "run.fork", "run.force"});

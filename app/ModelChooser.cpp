@@ -125,7 +125,7 @@ ModelChooser::ModelChooser(ModelCatalog* catalog, const MethodCard* method, cons
   connect(table_, &QTreeWidget::currentItemChanged, this, &ModelChooser::settle);
   connect(search_, &QLineEdit::textChanged, this, &ModelChooser::fill);
   connect(catalog_, &ModelCatalog::changed, this, &ModelChooser::fill);
-  resize(1060, 520);
+  resize(1180, 560);
   catalog_->refresh();
   fill();
 }
@@ -201,6 +201,7 @@ void ModelChooser::settle() {
   for (int i = 0; i < table_->topLevelItemCount(); ++i)
     if (const QString why = table_->topLevelItem(i)->data(canColumn, kPath).toString(); !why.isEmpty())
       ++grey, reason = why;
+  while (reason.endsWith('.')) reason.chop(1);
   note_->setText(table_->topLevelItemCount() == 0
                      ? (catalog_->busy()
                             ? tr("Looking at the disk…")

@@ -90,6 +90,7 @@ ShortcutsDialog::ShortcutsDialog(const QList<QAction*>& actions, QWidget* parent
   auto* buttons = new QDialogButtonBox(QDialogButtonBox::Close);
   auto* all = buttons->addButton(tr("All to defaults"), QDialogButtonBox::ResetRole);
   all->setObjectName("keysReset");
+  all->setAutoDefault(false);
   layout->addWidget(buttons);
   connect(buttons, &QDialogButtonBox::rejected, this, &QDialog::reject);
   connect(all, &QPushButton::clicked, this, [this] {

@@ -6,6 +6,7 @@
 #include <QIcon>
 #include <QSettings>
 #include <QSurfaceFormat>
+#include <QTemporaryDir>
 #include <QTimer>
 #include <algorithm>
 #include <cstdio>
@@ -82,6 +83,20 @@ class Script final : public QObject {
         if (options_.isSet("frame-times")) {
           frameTimes(std::max(2, options_.value("frame-times").toInt()));
           return quit({});
+        }
+        if (options_.isSet("dialog")) {
+          QAction* open = window_.findChild<QAction*>(options_.value("dialog"));
+          if (!open || !open->isEnabled())
+            return quit("there is no such command now: " + options_.value("dialog"));
+          timer_.stop();
+          QTimer::singleShot(2000, this, [this] {
+            QWidget* shown = QApplication::activeModalWidget();
+            quit(shown && shown->grab().save(options_.value("capture"))
+                     ? QString()
+                     : QStringLiteral("no picture was taken"));
+          });
+          open->trigger();
+          return;
         }
         break;
       case 6:
@@ -188,13 +203,14 @@ int main(int argc, char** argv) {
        {"size", "Size of the window, WIDTHxHEIGHT", "size"},
        {"frame-times", "Scroll through the run in this many frames, print what they take as JSON, and quit",
         "count"},
+       {"dialog", "With --capture: the dialogue of this command instead, file.models for one", "id"},
        {"capture", "Save a picture of the window to this PNG file and quit", "file"}});
   options.process(application);
 
   const bool capture = options.isSet("capture") || options.isSet("frame-times");
   // Pictures do not depend on what somebody has set up, and leave it alone.
-  if (capture)
-    QSettings::setPath(QSettings::NativeFormat, QSettings::UserScope, "/nonexistent/decoscope-capture");
+  QTemporaryDir clean;
+  if (capture) QSettings::setPath(QSettings::NativeFormat, QSettings::UserScope, clean.path());
   const QSettings settings;
   bool dark = settings.value("window/dark", true).toBool();
   if (options.isSet("theme")) dark = options.value("theme") != "light";

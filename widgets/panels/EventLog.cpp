@@ -45,7 +45,7 @@ EventLog::EventLog(EventModel* events, Selection* selection, QWidget* parent)
   table_->verticalHeader()->setDefaultSectionSize(24);
   table_->horizontalHeader()->setStretchLastSection(true);
   table_->horizontalHeader()->setDefaultAlignment(Qt::AlignLeft | Qt::AlignVCenter);
-  const int widths[] = {48, 96, 48, 110, 78, 78, 78, 84};
+  const int widths[] = {48, 112, 48, 110, 78, 78, 78, 84};
   for (int i = 0; i < 8; ++i) table_->setColumnWidth(i, widths[i]);
   QFont mono = style::tokenFont();
   mono.setPointSizeF(9);

@@ -17,12 +17,17 @@
 namespace decoscope {
 
 MetricsPanel::MetricsPanel(Line* line, QWidget* parent)
-    : QWidget(parent), line_(line), baselines_(new QComboBox), grid_(new QGridLayout) {
+    : QWidget(parent),
+      line_(line),
+      baselineRow_(new QWidget),
+      baselines_(new QComboBox),
+      grid_(new QGridLayout) {
   setObjectName("metrics");
   auto* layout = new QVBoxLayout(this);
   layout->setContentsMargins(0, 0, 0, 0);
   layout->setSpacing(4);
-  auto* row = new QHBoxLayout;
+  auto* row = new QHBoxLayout(baselineRow_);
+  row->setContentsMargins(0, 0, 0, 0);
   auto* label = new QLabel(tr("Baseline"));
   label->setProperty("role", "dim");
   baselines_->setObjectName("baseline");
@@ -32,7 +37,8 @@ MetricsPanel::MetricsPanel(Line* line, QWidget* parent)
   baselines_->setMinimumContentsLength(8);
   row->addWidget(label);
   row->addWidget(baselines_, 1);
-  layout->addLayout(row);
+  baselineRow_->hide();
+  layout->addWidget(baselineRow_);
   layout->addLayout(grid_);
   connect(baselines_, &QComboBox::activated, this, [this] {
     const QVariant run = baselines_->currentData();
@@ -48,6 +54,7 @@ MetricsPanel::MetricsPanel(Line* line, QWidget* parent)
     connect(line, signal, this, [this] {
       if (!delay_.isActive()) delay_.start();
     });
+  show({});
 }
 
 MetricsPanel::~MetricsPanel() {
@@ -62,6 +69,7 @@ void MetricsPanel::setBaseline(std::optional<RunId> baseline) {
 }
 
 void MetricsPanel::fillBaselines() {
+  baselineRow_->setVisible(static_cast<bool>(line_->run()));
   const auto runs = line_->source() ? line_->source()->runs() : std::vector<RunInfo>{};
   QVector<qlonglong> ids{static_cast<qlonglong>(line_->run().value)};
   for (const RunInfo& info : runs) ids << static_cast<qlonglong>(info.id.value);

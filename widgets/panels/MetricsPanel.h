@@ -32,6 +32,7 @@ class MetricsPanel final : public QWidget {
   void show(const std::vector<Metric>& metrics);
   void fillBaselines();
   Line* line_;
+  QWidget* baselineRow_;
   QComboBox* baselines_;
   std::optional<RunId> baseline_;
   QVector<qlonglong> listed_;

@@ -93,6 +93,7 @@ QFrame[role="card"][verdict="rejected"] { background: @rejectedFill; border-colo
 QFrame[role="card"][verdict="accepted"] { background: @acceptedFill; border-color: @acceptedEdge; }
 QFrame[role="card"][verdict="bonus"] { background: @bonusFill; border-color: @bonusEdge; }
 QFrame[role="card"][verdict="resampled"] { background: @resampledFill; border-color: @resampledEdge; }
+QDialogButtonBox { dialogbuttonbox-buttons-have-icons: 0; }
 QFrame[role="error"] { background: @rejectedFill; border: 0; border-bottom: 1px solid @rejectedEdge; }
 )");
   const auto mixed = [](Colour a, Colour b, float share) {
