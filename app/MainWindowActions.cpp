@@ -13,6 +13,7 @@
 #include <QSettings>
 #include <QTabWidget>
 #include <QToolButton>
+#include <algorithm>
 
 #include "app/MainWindow.h"
 #include "app/Shortcuts.h"
@@ -283,6 +284,10 @@ void MainWindow::updateActions() {
   actions_["run.toReject"]->setEnabled(!busy && hasModel && !ended);
   for (const char* id : {"run.fork", "run.force"})
     actions_[id]->setEnabled(!busy && hasRun && line_->count() > 0 && hasModel && !state.readOnly);
+  // A canvas is filled in any order: a single token of it cannot be forced.
+  const MethodCard* shown = hasRun && line_->info() ? controller_->method(line_->info()->method) : nullptr;
+  if (shown && std::find(shown->needs.begin(), shown->needs.end(), "masked diffusion") != shown->needs.end())
+    actions_["run.force"]->setEnabled(false);
   actions_["edit.undo"]->setEnabled(history_->canUndo());
   actions_["edit.redo"]->setEnabled(history_->canRedo());
   actions_["export.figure"]->setEnabled(hasRun && line_->count() > 0);

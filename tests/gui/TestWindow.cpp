@@ -509,6 +509,7 @@ class TestWindow : public QObject {
     w->step(4);
     waitFor(*w, [&] { return w->line().count() == 4 && w->settled(); });
     QVERIFY(w->line().hasCells());
+    QVERIFY(!w->findChild<QAction*>("run.force")->isEnabled());
     auto* lattice = w->findChild<LatticeCanvas*>("latticeCanvas");
     QVERIFY(lattice->isVisible());
     QCOMPARE(lattice->items().size(), std::size_t{1});
