@@ -31,10 +31,15 @@ std::vector<ChatTurn> chatTurns(const QString& json) {
   const QJsonDocument document = QJsonDocument::fromJson(json.toUtf8());
   const QJsonArray list =
       document.isObject() ? document.object().value("messages").toArray() : document.array();
+  // What this editor could not give back whole (tools, calls, content in parts) is none of its lists.
+  if (document.isObject() && document.object().size() != 1) return {};
   std::vector<ChatTurn> turns;
-  for (const QJsonValue& value : list)
-    turns.push_back(
-        {value.toObject().value("role").toString(), value.toObject().value("content").toString()});
+  for (const QJsonValue& value : list) {
+    const QJsonObject message = value.toObject();
+    if (message.size() != 2 || !message.value("role").isString() || !message.value("content").isString())
+      return {};
+    turns.push_back({message.value("role").toString(), message.value("content").toString()});
+  }
   return turns;
 }
 

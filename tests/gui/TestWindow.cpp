@@ -468,6 +468,9 @@ class TestWindow : public QObject {
     const std::vector<ChatTurn> turns{{"system", "Be \"brief\""}, {"user", "a\nb"}};
     QVERIFY(chatTurns(chatJson(turns)) == turns);
     QVERIFY(chatTurns("{}").empty() && chatTurns("[").empty());
+    QVERIFY(chatTurns(R"({"messages":[{"role":"user","content":"a"}]})").size() == 1);
+    QVERIFY(chatTurns(R"({"messages":[{"role":"user","content":"a"}],"tools":[]})").empty());
+    QVERIFY(chatTurns(R"([{"role":"user","content":["a"]}])").empty());
     auto w = ready();
     auto* prompt = w->findChild<QPlainTextEdit*>("prompt");
     w->setPrompt("cab", true);
