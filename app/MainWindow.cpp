@@ -407,7 +407,7 @@ void MainWindow::buildDocks() {
   auto* inspect = dock("inspectorDock", tr("Inspector"), inspector_, Qt::RightDockWidgetArea);
   inspect->setTitleBarWidget(new QWidget(inspect));
   connect(inspector_, &Inspector::forceWanted, this,
-          [this](TokenId token) { forceAt(selection_->selected(), token); });
+          [this](TokenId token) { forceAt(selection_->selected(), {token}); });
 }
 
 void MainWindow::buildToolBar() {

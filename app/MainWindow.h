@@ -107,8 +107,9 @@ class MainWindow final : public QMainWindow {
   void selectDecision(int index);  // what settled a round: its first refusal, else its last token
   void nextReject();
   void forkHere();
-  // Forks the round of `mark` so that `token` stands where the mark does: what leads to it comes first.
-  void forceAt(const MarkId& mark, TokenId token);
+  // Forks the round of `mark` so that `tokens` stand where the mark does: what leads to it comes first.
+  void forceAt(const MarkId& mark, const std::vector<TokenId>& tokens);
+  Result<std::vector<TokenId>> tokensOf(const QString& text) const;  // a token id, or text
   void fork(StepIndex step, std::vector<TokenId> force);
   void goOn(const Continuation& next);  // a new run, a fork where the form differs, or the shown run itself
   void forceDialog();

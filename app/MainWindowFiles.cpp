@@ -86,7 +86,7 @@ void MainWindow::contextMenu(const MarkId& mark, const QPoint& at) {
     if (mark.item >= 0 && mark.item + 1 < static_cast<std::int64_t>(round.nodes.size())) {
       const RoundNode node = round.nodes[static_cast<std::size_t>(mark.item) + 1];
       QAction* force = menu.addAction(tr("Force “%1” here").arg(line_->text(node.token)), this,
-                                      [this, mark, token = node.token] { forceAt(mark, token); });
+                                      [this, mark, token = node.token] { forceAt(mark, {token}); });
       force->setEnabled(actions_["run.force"]->isEnabled());
       force->setObjectName("forceNode");
       force->setToolTip(node.depth > 1 ? tr("Forks this round: the tokens that lead here are committed first")

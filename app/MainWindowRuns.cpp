@@ -374,13 +374,31 @@ void MainWindow::forkHere() {
   fork(std::min(selected >= 0 ? selected : head(), line_->count()), {});
 }
 
-void MainWindow::forceAt(const MarkId& mark, TokenId token) {
+void MainWindow::forceAt(const MarkId& mark, const std::vector<TokenId>& tokens) {
   const int index = line_->indexOf(mark);
-  if (index < 0) return fork(head(), {token});
-  std::vector<TokenId> tokens = line_->pathTo(mark);
-  if (tokens.empty()) tokens.emplace_back();
-  tokens.back() = token;
-  fork(index, std::move(tokens));
+  if (index < 0) return fork(head(), tokens);
+  std::vector<TokenId> path = line_->pathTo(mark);
+  if (!path.empty()) path.pop_back();
+  path.insert(path.end(), tokens.begin(), tokens.end());
+  fork(index, std::move(path));
+}
+
+Result<std::vector<TokenId>> MainWindow::tokensOf(const QString& text) const {
+  bool number = false;
+  const int id = text.trimmed().toInt(&number);
+  if (number && id >= 0) return std::vector<TokenId>{id};
+  const auto encode = [this](const QString& words) {
+    RunRequest request;
+    // Typed as tokens are shown: a mid-dot is a space, a return sign a line break.
+    request.promptText = QString(words).replace(QChar(0xB7), ' ').replace(QChar(0x23CE), '\n').toStdString();
+    return controller_->port().previewPrompt(request);
+  };
+  DECOSCOPE_ASSIGN(PromptPreview preview, encode(text));
+  // What the tokenizer puts before every prompt is what two different ones begin with.
+  const auto one = encode(QStringLiteral("a")), other = encode(QStringLiteral("b"));
+  if (one && other && one->tokens.size() > 1 && one->tokens.front() == other->tokens.front())
+    preview.tokens.erase(preview.tokens.begin());
+  return preview.tokens;
 }
 
 void MainWindow::fork(StepIndex step, std::vector<TokenId> force) {
@@ -430,7 +448,8 @@ void MainWindow::forceDialog() {
   }
   auto* id = new QLineEdit;
   id->setObjectName("forceId");
-  id->setPlaceholderText(tr("or a token id"));
+  id->setPlaceholderText(tr("or a token id, or text such as ·the"));
+  id->setAccessibleName(tr("Token id or text"));
   auto* buttons = new QDialogButtonBox(QDialogButtonBox::Ok | QDialogButtonBox::Cancel);
   buttons->button(QDialogButtonBox::Ok)->setText(tr("Fork"));
   layout->addWidget(lead);
@@ -447,14 +466,11 @@ void MainWindow::forceDialog() {
   connect(buttons, &QDialogButtonBox::rejected, &dialog, &QDialog::reject);
   dialog.resize(420, 460);
   if (dialog.exec() != QDialog::Accepted) return;
-  bool ok = false;
-  const int token = id->text().trimmed().toInt(&ok);
-  if (!ok || token < 0) {
-    showError({ErrorCode::usage, "a token id is a whole number from 0", "Force token",
-               "Choose one of the list, or look ids up with `decoscope-cli tokenize`."});
-    return;
-  }
-  forceAt(place, token);
+  const auto tokens = id->text().isEmpty() ? fail(ErrorCode::usage, "no token was given", "Force token",
+                                                  "Choose one of the list, or type an id or text.")
+                                           : tokensOf(id->text());
+  if (!tokens) return showError(tokens.error());
+  forceAt(place, *tokens);
 }
 
 void MainWindow::conditionDialog() {

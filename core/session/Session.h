@@ -120,7 +120,7 @@ class SessionPort {
   virtual SessionState state() const = 0;
   virtual std::shared_ptr<const TraceSource> trace() const = 0;
   // The prompt of this request as the loaded target would read it; nothing is started. Takes the time of
-  // encoding, so not for the GUI thread. Errors: no model, a chat that its template refuses.
+  // encoding, so on the GUI thread only for a few words. Errors: no model, a chat that its template refuses.
   virtual Result<PromptPreview> previewPrompt(const RunRequest& request) const = 0;
   // Replaces the whole session. The old one is flushed and closed. Empty path: a new one in memory.
   virtual void openSession(const std::string& path) = 0;

@@ -288,6 +288,36 @@ class TestWindow : public QObject {
     for (std::size_t i = 0; i < path.size(); ++i) QCOMPARE(w->line().text()[begin + i].token, path[i]);
   }
 
+  void textCanBeForced() {
+    auto w = ready();
+    w->step(4);
+    waitFor(*w, [&] { return w->line().count() == 4 && w->settled(); });
+    const RunId first = w->line().run();
+    w->selection().select({MarkId::Kind::round, first, 2, -1});
+    const auto place = static_cast<std::size_t>(w->line().step(2)->committedBefore);
+    const auto force = [&](const QString& text) {
+      QTimer::singleShot(0, this, [&, text] {
+        auto* dialog = w->findChild<QDialog*>("forceDialog");
+        dialog->findChild<QLineEdit*>("forceId")->setText(text);
+        dialog->accept();
+      });
+      trigger(*w, "run.force");
+    };
+    force("cab");
+    waitFor(*w, [&] { return w->line().run() != first && w->line().count() == 5 && w->settled(); });
+    QCOMPARE(w->line().info()->forced, (std::vector<TokenId>{2, 0, 1}));
+    for (std::size_t i = 0; i < 3; ++i)
+      QCOMPARE(w->line().text()[place + i].token, w->line().info()->forced[i]);
+    const RunId second = w->line().run();
+    w->selection().select({MarkId::Kind::round, w->line().step(4)->run, 4, -1});
+    force("1");
+    waitFor(*w, [&] { return w->line().run() != second && w->line().count() == 5 && w->settled(); });
+    QCOMPARE(w->line().info()->forced, (std::vector<TokenId>{1}));
+    // What has no token in the vocabulary is said so.
+    force("xyz");
+    QTRY_VERIFY(!w->errorText().isEmpty());
+  }
+
   void filtersEvents() {
     auto w = ready("chain");
     w->setParameter("drafter=lookup");
