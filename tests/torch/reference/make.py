@@ -2,7 +2,7 @@
 """Writes the reference files of this folder with Hugging Face transformers (pip install transformers torch).
 
 Each file has a tiny checkpoint's configuration, the names and shapes of its tensors, a prompt, and what transformers
-computes for it in f32. The weights are not stored: both sides make them from the tensor's name (see `weight`), so the
+computes for it in f32. The weights are not stored: both sides make them from the tensor's name (see weights.py), so the
 files stay small and nothing is fetched.
 
     make.py [NAME…]
@@ -12,31 +12,15 @@ import pathlib
 import sys
 import tempfile
 
-import numpy
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
+from weights import weight
+
 FOLDER = pathlib.Path(__file__).parent
 VOCABULARY = 64
 PROMPT = [3, 17, 42, 5, 9, 60, 33, 8, 21, 2, 55, 14, 30, 47, 11, 26]
-
-
-def weight(name, shape):
-    """Uniform values from a hash of the tensor's name: FNV-1a, then splitmix64 of the element's index."""
-    seed = 0xCBF29CE484222325
-    for byte in name.encode():
-        seed = (seed ^ byte) * 0x100000001B3 % 2**64
-    with numpy.errstate(over="ignore"):
-        z = numpy.uint64(seed) + (numpy.arange(int(numpy.prod(shape)), dtype=numpy.uint64) + numpy.uint64(1)) * numpy.uint64(0x9E3779B97F4A7C15)
-        z = (z ^ (z >> numpy.uint64(30))) * numpy.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> numpy.uint64(27))) * numpy.uint64(0x94D049BB133111EB)
-        z = z ^ (z >> numpy.uint64(31))
-    u = (z >> numpy.uint64(40)).astype(numpy.float32) * numpy.float32(2**-24) - numpy.float32(0.5)
-    norm = len(shape) == 1 and name.endswith("weight")
-    values = numpy.float32(1) + u * numpy.float32(0.5) if norm else u * numpy.float32(0.5)
-    return torch.from_numpy(values.reshape(shape))
-
 
 COMMON = dict(vocab_size=VOCABULARY, hidden_size=48, intermediate_size=80, num_hidden_layers=3, num_attention_heads=4,
               max_position_embeddings=128, bos_token_id=0, eos_token_id=1, pad_token_id=1)
@@ -52,6 +36,7 @@ CASES = {
     "llama-dynamic": ("LlamaConfig", dict(GROUPED, max_position_embeddings=10, rope_parameters=rope("dynamic", factor=4.0))),
     "llama-linear": ("LlamaConfig", dict(GROUPED, mlp_bias=True, rope_parameters=rope("linear", factor=4.0))),
     "llama-yarn": ("LlamaConfig", dict(GROUPED, rope_parameters=rope("yarn", factor=8.0, original_max_position_embeddings=16))),
+    "llama3": ("LlamaConfig", dict(GROUPED, head_dim=16, attention_bias=True, tie_word_embeddings=True, rope_parameters=rope("llama3", factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=16))),
     "mixtral": ("MixtralConfig", dict(GROUPED, num_local_experts=4, num_experts_per_tok=2, sliding_window=None)),
     "qwen2": ("Qwen2Config", dict(GROUPED, use_sliding_window=True, sliding_window=6, max_window_layers=1)),
     "qwen2-moe": ("Qwen2MoeConfig", dict(GROUPED, num_experts=4, num_experts_per_tok=2, moe_intermediate_size=40, shared_expert_intermediate_size=56, norm_topk_prob=False, mlp_only_layers=[1])),
@@ -78,6 +63,18 @@ CASES = {
                                        rope_parameters=rope("yarn", factor=8.0, original_max_position_embeddings=16, beta_fast=32.0, beta_slow=1.0, truncate=False))),
 }
 
+# The same families without what a GGUF of them cannot say, so that its reader can be held against them too.
+CASES |= {
+    "gemma2-plain": ("Gemma2Config", dict(GROUPED, head_dim=16, sliding_window=6, query_pre_attn_scalar=16)),
+    "gemma3-plain": ("Gemma3TextConfig", dict(GROUPED, head_dim=16, sliding_window=6, sliding_window_pattern=6, num_hidden_layers=7, query_pre_attn_scalar=16,
+                                              rope_parameters={"full_attention": dict(rope("linear", factor=8.0), rope_theta=1e6), "sliding_attention": rope("default")})),
+    "olmoe-plain": ("OlmoeConfig", dict(GROUPED, num_experts=4, num_experts_per_tok=2)),
+    "qwen2-plain": ("Qwen2Config", dict(GROUPED, tie_word_embeddings=True)),
+    "qwen3-plain": ("Qwen3Config", dict(GROUPED, head_dim=16)),
+    "smollm3-plain": ("SmolLM3Config", dict(GROUPED, num_hidden_layers=5)),
+    "starcoder2-plain": ("Starcoder2Config", dict(GROUPED, sliding_window=None)),
+}
+
 
 def make(name):
     kind, settings = CASES[name]
@@ -85,7 +82,7 @@ def make(name):
     with tempfile.TemporaryDirectory() as folder:
         transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).save_pretrained(folder)
         path = folder + "/model.safetensors"
-        tensors = {key: weight(key, list(value.shape)) for key, value in load_file(path).items()}
+        tensors = {key: torch.from_numpy(weight(key, list(value.shape))) for key, value in load_file(path).items()}
         save_file(tensors, path, metadata={"format": "pt"})
         model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
         written = json.loads(pathlib.Path(folder, "config.json").read_text())
