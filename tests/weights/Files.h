@@ -1,6 +1,7 @@
 // Small weight files, written byte by byte.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <fstream>
 #include <string>
@@ -24,7 +25,8 @@ struct GgufTensor {
   std::vector<std::uint64_t> shape;
   std::string bytes;
 };
-using GgufValue = std::variant<std::string, std::uint32_t, std::vector<std::string>>;
+using GgufValue =
+    std::variant<std::string, std::uint32_t, std::vector<std::string>, float, bool, std::vector<bool>>;
 
 inline std::string ggufBytes(const std::vector<std::pair<std::string, GgufValue>>& metadata,
                              const std::vector<GgufTensor>& tensors) {
@@ -40,6 +42,17 @@ inline std::string ggufBytes(const std::vector<std::pair<std::string, GgufValue>
     } else if (const auto* number = std::get_if<std::uint32_t>(&value)) {
       put(f, 4, 4);
       put(f, *number, 4);
+    } else if (const auto* real = std::get_if<float>(&value)) {
+      put(f, 6, 4);
+      put(f, std::bit_cast<std::uint32_t>(*real), 4);
+    } else if (const auto* flag = std::get_if<bool>(&value)) {
+      put(f, 7, 4);
+      put(f, *flag, 1);
+    } else if (const auto* flags = std::get_if<std::vector<bool>>(&value)) {
+      put(f, 9, 4);
+      put(f, 7, 4);
+      put(f, flags->size(), 8);
+      for (const bool item : *flags) put(f, item, 1);
     } else {
       const auto& list = std::get<std::vector<std::string>>(value);
       put(f, 9, 4);

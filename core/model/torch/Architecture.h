@@ -50,6 +50,7 @@ enum class FusedOrder {
 enum class ExpertLayout {
   separate,            // a tensor an expert ("{e}" in the name), [outputs, inputs]
   stacked,             // [experts, outputs, inputs]
+  stackedTogether,     // the same, gate and up in one tensor: [experts, gate rows then up rows, inputs]
   stackedTransposed,   // [experts, inputs, outputs]; gate and up alternate in one tensor (GPT-OSS)
   stackedMicroscaling  // GPT-OSS as published: 4-bit blocks [experts, outputs, inputs / 32, 16] and scales
 };

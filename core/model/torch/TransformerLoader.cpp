@@ -451,6 +451,11 @@ Result<Experts> Loader::experts(int layer) const {
     if (alternating) {
       DECOSCOPE_ASSIGN(in, alternatingParts(names_.expertGateUp, layer, e, 2 * m, d, true));
       DECOSCOPE_ASSIGN(out, alternatingParts(names_.expertDown, layer, e, d, m, false));
+    } else if (mixture.layout == ExpertLayout::stackedTogether) {
+      DECOSCOPE_ASSIGN(Part both, expertPart(names_.expertGateUp, layer, e, 2 * m, d));
+      DECOSCOPE_ASSIGN(Part down, expertPart(names_.expertDown, layer, e, d, m));
+      in = {both};
+      out = {down};
     } else {
       DECOSCOPE_ASSIGN(Part gate, expertPart(names_.expertGate, layer, e, m, d));
       DECOSCOPE_ASSIGN(Part up, expertPart(names_.expertUp, layer, e, m, d));

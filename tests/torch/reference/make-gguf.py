@@ -62,6 +62,8 @@ class Model:
             return self.key_value_heads
         if name == "rotated":
             return int(self.head_size * self.rotation.get("partial_rotary_factor", 1))
+        if name == "windowed":
+            return [kind == "sliding_attention" for kind in self.config["layer_types"]]
         if name == "scaling":
             return self.scaling if stretched else None
         if name == "scalingFactor":
@@ -122,7 +124,7 @@ def write(name, path):
     model = Model(json.loads((HERE / f"{name}.json").read_text()))
     family = family_of(model.config["model_type"])
     writer = gguf.GGUFWriter(path, family["architecture"])
-    adders = {"u32": writer.add_uint32, "f32": writer.add_float32, "bool": writer.add_bool, "string": writer.add_string, "text": writer.add_string}
+    adders = {"u32": writer.add_uint32, "f32": writer.add_float32, "bool": writer.add_bool, "bools": writer.add_array, "string": writer.add_string, "text": writer.add_string}
     entries = {}  # later entries count
     for key, kind, rule in family["metadata"]:
         value = model.value(kind, rule)
@@ -166,8 +168,8 @@ def write(name, path):
 
 folder = pathlib.Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
-for name in sys.argv[2:] or sorted(path.stem for path in HERE.glob("*.json")):
+for name in sys.argv[2:] or sorted(str(path.relative_to(HERE))[:-5] for path in HERE.glob("**/*.json") if path.name != "rules.json"):
     if name in RULES["unsaid"]:
         print(f"{name}: a GGUF cannot say {RULES['unsaid'][name]}")
     else:
-        write(name, folder / f"{name}.gguf")
+        write(name, folder / f"{pathlib.Path(name).name}.gguf")

@@ -63,12 +63,15 @@ CASES = {
                                        rope_parameters=rope("yarn", factor=8.0, original_max_position_embeddings=16, beta_fast=32.0, beta_slow=1.0, truncate=False))),
 }
 
-# The same families without what a GGUF of them cannot say, so that its reader can be held against them too.
+# The same families without what a GGUF of them cannot say, so that its reader can be held against them too; in gguf/
+# those that we read only as GGUF.
 CASES |= {
     "gemma2-plain": ("Gemma2Config", dict(GROUPED, head_dim=16, sliding_window=6, query_pre_attn_scalar=16)),
     "gemma3-plain": ("Gemma3TextConfig", dict(GROUPED, head_dim=16, sliding_window=6, sliding_window_pattern=6, num_hidden_layers=7, query_pre_attn_scalar=16,
                                               rope_parameters={"full_attention": dict(rope("linear", factor=8.0), rope_theta=1e6), "sliding_attention": rope("default")})),
-    "olmoe-plain": ("OlmoeConfig", dict(GROUPED, num_experts=4, num_experts_per_tok=2)),
+    "gguf/olmo3": ("Olmo3Config", dict(GROUPED, num_hidden_layers=4, sliding_window=6,
+                                       rope_parameters={"full_attention": rope("yarn", factor=8.0, original_max_position_embeddings=16), "sliding_attention": rope("default")})),
+    "olmoe-plain": ("OlmoeConfig", dict(COMMON, num_experts=4, num_experts_per_tok=2)),
     "qwen2-plain": ("Qwen2Config", dict(GROUPED, tie_word_embeddings=True)),
     "qwen3-plain": ("Qwen3Config", dict(GROUPED, head_dim=16)),
     "smollm3-plain": ("SmolLM3Config", dict(GROUPED, num_hidden_layers=5)),

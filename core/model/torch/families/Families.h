@@ -55,6 +55,9 @@ void readLlama(const ConfigReader& reader, Architecture& architecture);
 TensorNames llamaNames();
 // The same of a GGUF: its tensors say whether products are fused, experts are there, the head is tied.
 void readGguf(const GgufReader& reader, Architecture& architecture);
+// Which layers have the window: a list by layer, or every layer but each `period`th; the file's period counts
+// before the one given, 0 means all.
+void readWindowPattern(const GgufReader& reader, TransformerConfig& config, int period);
 
 // rope_parameters or rope_scaling, rope_theta, partial_rotary_factor. Needs headSize and context.
 void readRope(const ConfigReader& reader, TransformerConfig& config, double theta = 10000,

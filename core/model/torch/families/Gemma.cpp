@@ -81,8 +81,7 @@ Family gemma2Family() {
             c.attentionCap = static_cast<float>(reader.real("attn_logit_softcapping", 50));
             c.logitCap = static_cast<float>(reader.real("final_logit_softcapping", 30));
             c.window = reader.integer("attention.sliding_window", 4096);
-            c.windowed.clear();
-            for (int layer = 0; layer < c.layers; ++layer) c.windowed.push_back(layer % 2 == 0);
+            readWindowPattern(reader, c, 2);
           }};
 }
 
@@ -116,8 +115,8 @@ Family gemma3Family() {
             c.rope.theta = reader.real("rope.freq_base", 1e6);
             c.localRope = true;
             c.slidingRope = {reader.real("rope.freq_base_swa", kLocalTheta), c.rope.dimensions, {}};
-            if (c.windowed.empty())
-              for (int layer = 0; layer < c.layers; ++layer) c.windowed.push_back((layer + 1) % 6 != 0);
+            c.logitCap = static_cast<float>(reader.real("final_logit_softcapping", 0));
+            readWindowPattern(reader, c, 6);
           }};
 }
 

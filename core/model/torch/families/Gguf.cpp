@@ -1,11 +1,14 @@
 // What every GGUF says in the same words (the keys and tensor names of ggml's converters).
 #include <algorithm>
+#include <cmath>
 
 #include "core/model/torch/families/Families.h"
 
 namespace decoscope {
 
 namespace {
+
+constexpr int kMostLayers = 4096;  // more are refused later; until then no list is longer
 
 TensorNames ggufNames() {
   TensorNames names;
@@ -32,6 +35,7 @@ TensorNames ggufNames() {
   names.expertGate = "blk.{}.ffn_gate_exps.weight";
   names.expertUp = "blk.{}.ffn_up_exps.weight";
   names.expertDown = "blk.{}.ffn_down_exps.weight";
+  names.expertGateUp = "blk.{}.ffn_gate_up_exps.weight";
   names.sharedGate = "blk.{}.ffn_gate_shexp.weight";
   names.sharedUp = "blk.{}.ffn_up_shexp.weight";
   names.sharedDown = "blk.{}.ffn_down_shexp.weight";
@@ -61,7 +65,7 @@ void readScaling(const GgufReader& reader, TransformerConfig& c) {
   const std::string kind = reader.text("rope.scaling.type");
   scaling.factor = reader.real("rope.scaling.factor", reader.real("rope.scale_linear", 1));
   scaling.originalContext = reader.real("rope.scaling.original_context_length", c.context);
-  scaling.attentionFactor = reader.real("rope.scaling.attn_factor", 0);
+  scaling.attentionFactor = reader.real("rope.scaling.yarn_attn_factor", 0);
   scaling.betaFast = reader.real("rope.scaling.yarn_beta_fast", 32);
   scaling.betaSlow = reader.real("rope.scaling.yarn_beta_slow", 1);
   if (scaling.factor <= 0) scaling.factor = 1;
@@ -72,6 +76,11 @@ void readScaling(const GgufReader& reader, TransformerConfig& c) {
   else if (!kind.empty() && kind != "none" && kind != "longrope")
     reader.report({ErrorCode::unsupported, "rotary scaling of type '" + kind + "' is not supported",
                    reader.field("rope.scaling.type"), "Supported: none, linear, yarn, longrope."});
+  // attn_factor comes on top of YaRN's rule, and takes the place of every other.
+  const double more = reader.real("rope.scaling.attn_factor", 0);
+  const bool yarn = scaling.kind == RopeScaling::Kind::yarn && scaling.factor > 1;
+  if (scaling.attentionFactor == 0 && more > 0)
+    scaling.attentionFactor = more * (yarn ? 0.1 * std::log(scaling.factor) + 1 : 1);
   const int half = c.rope.dimensions / 2;
   if (reader.hasTensor("rope_factors_long.weight") && reader.hasTensor("rope_factors_short.weight")) {
     scaling.kind = RopeScaling::Kind::longrope;
@@ -87,7 +96,53 @@ void readScaling(const GgufReader& reader, TransformerConfig& c) {
   }
 }
 
+// Sizes of experts are those of the tensors: not every file has the keys.
+void readExperts(const GgufReader& reader, Architecture& architecture) {
+  TransformerConfig& c = architecture.config;
+  TensorNames& names = architecture.names;
+  MixtureConfig& mixture = c.mixture;
+  mixture.perToken = reader.integer("expert_used_count", 0);
+  mixture.inner = reader.integer("expert_feed_forward_length", c.inner);
+  mixture.sharedInner = reader.integer("expert_shared_feed_forward_length", 0);
+  mixture.layout = ExpertLayout::stacked;
+  for (int layer = 0; layer < std::min(c.layers, kMostLayers); ++layer) {
+    const std::string block = "blk." + std::to_string(layer) + ".";
+    mixture.sparse.push_back(reader.hasTensor(block + "ffn_gate_inp.weight"));
+    if (!mixture.sparse.back()) continue;
+    c.gated = true;
+    const auto rows = [&](const char* name, std::size_t dimensions, int known) {
+      const WeightTensor* tensor = reader.file().find(block + name);
+      return tensor && tensor->shape.size() == dimensions
+                 ? static_cast<int>(std::min<std::int64_t>(tensor->shape[dimensions - 2], 1 << 30))
+                 : known;
+    };
+    mixture.inner = rows("ffn_up_exps.weight", 3, mixture.inner);
+    mixture.sharedInner = rows("ffn_up_shexp.weight", 2, mixture.sharedInner);
+    if (reader.hasTensor(block + "ffn_gate_up_exps.weight")) {
+      mixture.layout = ExpertLayout::stackedTogether;
+      mixture.inner = rows("ffn_gate_up_exps.weight", 3, 0) / 2;
+    } else if (reader.hasTensor(block + "ffn_up.0.weight")) {  // files of before March 2024
+      mixture.layout = ExpertLayout::separate;
+      names.expertGate = "blk.{}.ffn_gate.{e}.weight";
+      names.expertUp = "blk.{}.ffn_up.{e}.weight";
+      names.expertDown = "blk.{}.ffn_down.{e}.weight";
+    }
+  }
+}
+
 }  // namespace
+
+void readWindowPattern(const GgufReader& reader, TransformerConfig& config, int period) {
+  const std::vector<bool> pattern = reader.flags("attention.sliding_window_pattern");
+  config.windowed.clear();
+  if (pattern.size() > 1) {  // checked against the layers with every other list
+    config.windowed = pattern;
+    return;
+  }
+  period = reader.integer("attention.sliding_window_pattern", period);
+  for (int layer = 0; layer < std::min(config.layers, kMostLayers); ++layer)
+    config.windowed.push_back(period == 0 || (layer + 1) % period != 0);
+}
 
 void readGguf(const GgufReader& reader, Architecture& architecture) {
   TransformerConfig& c = architecture.config;
@@ -124,11 +179,10 @@ void readGguf(const GgufReader& reader, Architecture& architecture) {
   c.rope.dimensions = reader.integer("rope.dimension_count", c.headSize) / 2 * 2;
   readScaling(reader, c);
   c.window = reader.integer("attention.sliding_window", 0);
-  const auto pattern = reader.flags("attention.sliding_window_pattern");
-  if (pattern.size() == static_cast<std::size_t>(c.layers)) c.windowed = pattern;
+  if (reader.has("attention.sliding_window_pattern")) readWindowPattern(reader, c, 0);
   c.tied = !reader.hasTensor(names.head);
   if (reader.hasTensor("blk.0.attn_qkv.weight")) c.fused = FusedOrder::parts;
-  c.gated = reader.hasTensor("blk.0.ffn_gate.weight") || reader.hasTensor("blk.0.ffn_gate_exps.weight");
+  c.gated = reader.hasTensor("blk.0.ffn_gate.weight");
   if (!c.gated && embedding) {
     // A gate and an up product in one tensor have twice the rows.
     const WeightTensor* up = reader.file().find("blk.0.ffn_up.weight");
@@ -140,18 +194,8 @@ void readGguf(const GgufReader& reader, Architecture& architecture) {
   if (reader.hasTensor("blk.0.attn_q_norm.weight")) c.headNorm = HeadNorm::perHead;
   c.normAfterAttention = reader.hasTensor("blk.0.post_attention_norm.weight");
   c.normAfterMlp = reader.hasTensor("blk.0.post_ffw_norm.weight");
-  MixtureConfig& mixture = c.mixture;
-  mixture.experts = reader.integer("expert_count", 0);
-  mixture.perToken = reader.integer("expert_used_count", 0);
-  mixture.layout = ExpertLayout::stacked;
-  if (mixture.experts > 0) {
-    mixture.inner = reader.integer("expert_feed_forward_length", c.inner);
-    mixture.sharedInner = reader.integer("expert_shared_feed_forward_length", 0);
-    const WeightTensor* shared = reader.file().find("blk.0.ffn_up_shexp.weight");
-    if (shared && shared->shape.size() == 2) mixture.sharedInner = static_cast<int>(shared->shape[0]);
-    for (int layer = 0; layer < std::min(c.layers, 4096); ++layer)
-      mixture.sparse.push_back(reader.hasTensor("blk." + std::to_string(layer) + ".ffn_gate_inp.weight"));
-  }
+  if (c.mixture.experts = reader.integer("expert_count", 0); c.mixture.experts > 0)
+    readExperts(reader, architecture);
 }
 
 }  // namespace decoscope

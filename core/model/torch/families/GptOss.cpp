@@ -39,13 +39,12 @@ Family gptOssFamily() {
             names.expertGateUp = "model.layers.{}.mlp.experts.gate_up_proj";
             names.expertDown = "model.layers.{}.mlp.experts.down_proj";
           },
-          [](const GgufReader&, Architecture& architecture) {
+          [](const GgufReader& reader, Architecture& architecture) {
             TransformerConfig& c = architecture.config;
             setTraits(c);
             c.rope.scaling.truncate = false;
             c.window = c.window > 0 ? c.window : 128;
-            c.windowed.clear();
-            for (int layer = 0; layer < c.layers; ++layer) c.windowed.push_back(layer % 2 == 0);
+            readWindowPattern(reader, c, 2);
             // The norm behind the attention's addition is the MLP's.
             architecture.names.mlpNorm = "blk.{}.post_attention_norm.weight";
             architecture.names.postAttentionNorm.clear();

@@ -1,4 +1,6 @@
 // Granite 3, dense (IBM 2024): Llama with four multipliers.
+#include <algorithm>
+
 #include "core/model/torch/families/Families.h"
 
 namespace decoscope {
@@ -17,6 +19,8 @@ Family graniteFamily() {
           [](const GgufReader& reader, Architecture& architecture) {
             TransformerConfig& c = architecture.config;
             c.rotaryInterleaved = true;
+            if (!reader.boolean("rope.scaling.finetuned", true))  // models without positions
+              c.rotary.assign(static_cast<std::size_t>(std::min(c.layers, 4096)), false);
             c.embeddingScale = static_cast<float>(reader.real("embedding_scale", 1));
             c.attentionScale = static_cast<float>(reader.real("attention.scale", 0));
             c.residualScale = static_cast<float>(reader.real("residual_scale", 1));

@@ -49,10 +49,15 @@ Family olmo2Family() {
             names.postAttentionNorm = "model.layers.{}.post_attention_layernorm.weight";
             names.postMlpNorm = "model.layers.{}.post_feedforward_layernorm.weight";
           },
-          [](const GgufReader&, Architecture& architecture) {
+          [](const GgufReader& reader, Architecture& architecture) {
             TransformerConfig& c = architecture.config;
             c.normBeforeAttention = c.normBeforeMlp = false;
             c.headNorm = HeadNorm::whole;
+            if (c.window == 0) return;
+            // OLMo 3 calls itself olmo2; its sliding layers rotate without the scaling.
+            c.localRope = true;
+            c.slidingRope = {reader.real("rope.freq_base_swa", c.rope.theta), c.rope.dimensions, {}};
+            readWindowPattern(reader, c, 4);
           }};
 }
 

@@ -23,7 +23,8 @@ Family stableLmFamily() {
             TransformerConfig& c = architecture.config;
             c.headNormKind = NormKind::layer;
             c.headNorm = c.headNorm == HeadNorm::none ? HeadNorm::none : HeadNorm::perHeadOwn;
-            c.parallelResidual = c.sharedInputNorm = reader.boolean("use_parallel_residual", false);
+            // The key says so of every file whose config.json was silent; the tensors do not lie.
+            c.parallelResidual = c.sharedInputNorm = !reader.hasTensor("blk.0.ffn_norm.weight");
           }};
 }
 
