@@ -74,7 +74,7 @@ void ModelOptions::add(CLI::App* command, bool required) {
   // One value for each --model, so that positional arguments are left alone.
   option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   if (required) option->required();
-  command->add_option("--dtype", dtype, "auto, f32 or bf16");
+  command->add_option("--dtype", dtype, "auto, f32, bf16, f16, q8 or q4");
   command->add_option("--device", device, "auto, cpu, cuda or cuda:N");
   command->add_option("--threads", threads, "Threads of the CPU backend; 0 takes all cores")
       ->check(CLI::NonNegativeNumber);
