@@ -171,7 +171,7 @@ void nameExperts(TensorNames& names) {
 
 void readLlama(const ConfigReader& reader, Architecture& architecture) {
   TransformerConfig& c = architecture.config;
-  c.layers = reader.integer("num_hidden_layers");
+  c.layers = reader.layers("num_hidden_layers");
   c.width = reader.integer("hidden_size");
   c.heads = reader.integer("num_attention_heads");
   c.keyValueHeads = reader.integer("num_key_value_heads", c.heads);
