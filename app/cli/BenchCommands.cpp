@@ -350,13 +350,14 @@ void addBenchCommands(CLI::App& app) {
   options->model.add(bench, false);
   bench->add_option("SUITE,--suite", options->suite, "decode, record, canvas or store")
       ->check(CLI::IsMember({"decode", "record", "canvas", "store"}));
-  bench->add_option("--tokens", options->tokens, "Tokens a run")->check(CLI::PositiveNumber);
+  bench->add_option("--prompt", options->prompt, "What the runs begin with");
+  bench->add_option("--tokens", options->tokens, "Tokens a run")->check(atLeast(1));
   bench->add_option("--prompt-tokens", options->promptTokens, "Tokens of the prompt whose reading is timed")
-      ->check(CLI::PositiveNumber);
+      ->check(atLeast(1));
   bench->add_option("--peer", options->peer,
                     "A command to compare with; it prints tokens a second of decoding, or an object with "
                     "decode_tokens_per_second and prompt_tokens_per_second");
-  bench->add_option("--repetitions", options->repetitions, "Runs")->check(CLI::PositiveNumber);
+  bench->add_option("--repetitions", options->repetitions, "Runs")->check(atLeast(1));
   onRun(bench, [options](const Context& context) { return benchCommand(context, *options); });
   onRun(app.add_subcommand("selftest", "Check each part, without a network or a model"), selftestCommand);
 }

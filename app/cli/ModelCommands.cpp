@@ -90,6 +90,11 @@ std::string shortNumber(double number) {
   return text;
 }
 
+// "96 B", "98.4 MB"
+std::string byteText(std::int64_t bytes) {
+  return shortNumber(static_cast<double>(bytes)) + (bytes < 1000 ? " B" : "B");
+}
+
 Result<int> listCommand(const Context& context) {
   const std::vector<CatalogEntry> models = listModels();
   if (context.json) {
@@ -107,7 +112,7 @@ Result<int> listCommand(const Context& context) {
       std::cout << (facts.architecture.empty() ? "?" : facts.architecture) << "  "
                 << shortNumber(static_cast<double>(facts.parameters)) << " parameters  " << facts.dtype
                 << "  ";
-    std::cout << shortNumber(static_cast<double>(entry.bytes)) << "B  " << entry.path << '\n';
+    std::cout << byteText(entry.bytes) << "  " << entry.path << '\n';
     if (!entry.problem.empty()) std::cout << "  cannot be opened: " << entry.problem << '\n';
   }
   return 0;
@@ -202,8 +207,8 @@ void printModel(const json& model) {
   if (model.contains("source")) line("found in", text("source"));
   line("architecture", text("architecture") + ", " + figure("parameters") + " parameters, " + text("layers") +
                            " layers" + (model.contains("width") ? " of width " + text("width") : ""));
-  line("weights", text("dtype") + ", " + figure("bytes") + "B, " + std::to_string(model["tensors"].size()) +
-                      " tensors, " + text("format"));
+  line("weights", text("dtype") + ", " + byteText(model.value("bytes", std::int64_t{0})) + ", " +
+                      std::to_string(model["tensors"].size()) + " tensors, " + text("format"));
   if (model.contains("quantisation") && !model["quantisation"].is_null())
     line("quantisation", text("quantisation"));
   line("context", text("context") + " tokens");
@@ -243,15 +248,20 @@ Result<int> verifyCommand(const Context& context, const std::string& name) {
     DECOSCOPE_TRY(fileDigest(info.path, DigestSource::fresh));
   }
   DECOSCOPE_ASSIGN(const LoadedModel loaded, loadModel(name, LoadOptions{}, context.stop));
-  const json document = {{"name", info.name},
-                         {"tensors", info.tensors.size()},
-                         {"fingerprint", loaded.model->info().fingerprint},
-                         {"ok", true}};
+  const std::string& fingerprint = loaded.model->info().fingerprint;
+  const json document = {
+      {"name", info.name},
+      {"path", info.path},
+      {"architecture", info.architecture},
+      {"parameters", info.parameters},
+      {"sha256", fingerprint.starts_with("sha256:") ? json(fingerprint.substr(7)) : json(nullptr)},
+      {"tensors", info.tensors.size()},
+      {"fingerprint", fingerprint},
+      {"ok", true}};
   if (context.json)
     printJson(document);
   else
-    std::cout << info.name << ": " << info.tensors.size() << " tensors read, "
-              << loaded.model->info().fingerprint << '\n';
+    std::cout << info.name << ": " << info.tensors.size() << " tensors read, " << fingerprint << '\n';
   return 0;
 }
 
@@ -408,7 +418,10 @@ void addModelCommands(CLI::App& app) {
   auto options = std::make_shared<LogitsOptions>();
   auto* logits = app.add_subcommand("logits", "Logits of a token sequence, as safetensors");
   options->model.add(logits, true);
-  logits->add_option("--ids", options->ids, "Token ids with commas")->delimiter(',')->required();
+  addTokenIds(
+      logits, "--ids", [options](std::vector<TokenId> ids) { options->ids = std::move(ids); },
+      "Token ids with commas")
+      ->required();
   logits->add_option("--rows", options->rows, "all or last")->check(CLI::IsMember({"all", "last"}));
   logits->add_option("--visibility", options->visibility, "causal or full")
       ->check(CLI::IsMember({"causal", "full"}));
