@@ -3,15 +3,11 @@
 #include <QTest>
 #include <numeric>
 
-#include "tests/torch/Reference.h"
+#include "tests/torch/OpenedModel.h"
 
 using namespace decoscope;
 
 namespace {
-
-using Floats = std::vector<float>;
-
-const std::vector<TokenId> kText = {5, 9, 33, 7, 41, 8, 19, 60};
 
 // y = M x (+ bias), M [outputs, inputs] row by row.
 Floats product(const Floats& matrix, std::span<const float> x, const Floats& bias = {}) {
@@ -37,62 +33,6 @@ Floats sum(Floats a, std::span<const float> b) {
   for (std::size_t i = 0; i < a.size(); ++i) a[i] += b[i];
   return a;
 }
-
-Floats allRows(const Logits& logits) {
-  Floats rows;
-  for (int row = 0; row < logits.rows(); ++row)
-    rows.insert(rows.end(), logits.row(row).begin(), logits.row(row).end());
-  return rows;
-}
-
-std::vector<std::int32_t> upTo(std::size_t count) {
-  std::vector<std::int32_t> rows(count);
-  std::iota(rows.begin(), rows.end(), 0);
-  return rows;
-}
-
-ForwardRequest requestOf(std::vector<TokenId> tokens) {
-  ForwardRequest request;
-  request.logitRows = upTo(tokens.size());
-  request.tokens = std::move(tokens);
-  return request;
-}
-
-// A reference checkpoint, loaded.
-struct Opened {
-  QTemporaryDir folder;
-  nlohmann::json document;
-  std::unique_ptr<Model> model;
-  QString problem;
-  explicit Opened(const std::string& name, const char* device = "cpu", const char* dtype = "f32")
-      : document(referenceOf(name + ".json")) {
-    writeCheckpoint(folder.path().toStdString(), document);
-    model = load(folder.path().toStdString(), device, problem, dtype);
-  }
-  Floats tensor(const std::string& name) const {
-    return weightsOf(name, document["tensors"].at(name).get<std::vector<std::int64_t>>());
-  }
-  Result<ForwardOutput> run(const ForwardRequest& request) const {
-    return model->forward(request, StopToken());
-  }
-  // From an empty cache, which stays empty.
-  Floats logits(const ForwardRequest& request) const {
-    (void)model->retain(0);
-    const auto output = run(request);
-    (void)model->retain(0);
-    return output ? allRows(*output->logits) : Floats();
-  }
-  std::vector<Floats> taps(ForwardRequest request, std::vector<Tap> taps) const {
-    (void)model->retain(0);
-    request.taps = std::move(taps);
-    const auto output = run(request);
-    (void)model->retain(0);
-    std::vector<Floats> values;
-    if (output)
-      for (const TapValue& tap : output->taps) values.push_back(tap.values);
-    return values;
-  }
-};
 
 void addDevices() {
   QTest::addColumn<QString>("device");
@@ -507,10 +447,17 @@ class TestModelDoor : public QObject {
 
   // ---- inputs, early exit, resuming ----
 
-  void inputsStandInForTokens_data() { addDevices(); }
+  void inputsStandInForTokens_data() {
+    QTest::addColumn<QString>("device");
+    QTest::addColumn<QString>("dtype");
+    for (const char* device : {"cpu", "cpu-reference"})
+      for (const char* dtype : {"f32", "bf16", "f16"})
+        QTest::addRow("%s %s", device, dtype) << device << dtype;
+  }
   void inputsStandInForTokens() {
     QFETCH(QString, device);
-    const Opened opened("llama-linear", qPrintable(device));
+    QFETCH(QString, dtype);
+    const Opened opened("llama-linear", qPrintable(device), qPrintable(dtype));
     QVERIFY2(opened.model, qPrintable(opened.problem));
     ForwardRequest request = requestOf(kText);
     const Floats wanted = opened.logits(request);
@@ -656,7 +603,7 @@ class TestModelDoor : public QObject {
                               std::span(wanted).last(wanted.size() / ids.size())) < 1e-3 * deviation(wanted));
   }
 
-  // ---- weights and read-out ----
+  // ---- read-out ----
 
   void readoutIsTheHead_data() { addDevices(); }
   void readoutIsTheHead() {
@@ -679,115 +626,6 @@ class TestModelDoor : public QObject {
     QVERIFY(!opened.model->readout({}, true));
     QVERIFY(!opened.model->readout(Floats(5), true));
     QCOMPARE(opened.model->cached(), 0);
-  }
-
-  void weightsAreTheFiles_data() {
-    QTest::addColumn<QString>("device");
-    QTest::addColumn<QString>("dtype");
-    QTest::addColumn<double>("bound");  // of the largest magnitude in a row
-    QTest::newRow("f32") << "cpu" << "f32" << 0.0;
-    QTest::newRow("f32 reference") << "cpu-reference" << "f32" << 0.0;
-    QTest::newRow("f16") << "cpu" << "f16" << 0x1p-11;
-    QTest::newRow("f16 reference") << "cpu-reference" << "f16" << 0x1p-11;
-    QTest::newRow("bf16") << "cpu" << "bf16" << 0x1p-8;
-    QTest::newRow("bf16 reference") << "cpu-reference" << "bf16" << 0x1p-8;
-    // Half a step of the codes, and the scale in 16 bits.
-    QTest::newRow("q8") << "cpu" << "q8" << 0.5 / 127 + 0x1p-10;
-    QTest::newRow("q4") << "cpu" << "q4" << 1.0 / 15 + 0x1p-8;
-  }
-  void weightsAreTheFiles() {
-    QFETCH(QString, device);
-    QFETCH(QString, dtype);
-    QFETCH(double, bound);
-    const Opened opened("llama-linear", qPrintable(device), qPrintable(dtype));
-    QVERIFY2(opened.model, qPrintable(opened.problem));
-    const ModelInfo& info = opened.model->info();
-    struct Case {
-      MatrixRole role;
-      const char* name;
-      int outputs, inputs;
-    };
-    for (const Case& one : {Case{MatrixRole::gate, "model.layers.1.mlp.gate_proj.weight", 80, 48},
-                            Case{MatrixRole::up, "model.layers.1.mlp.up_proj.weight", 80, 48},
-                            Case{MatrixRole::down, "model.layers.1.mlp.down_proj.weight", 48, 80},
-                            Case{MatrixRole::embedding, "model.embed_tokens.weight", 64, 48},
-                            Case{MatrixRole::head, "lm_head.weight", 64, 48}}) {
-      const Floats wanted = opened.tensor(one.name);
-      const auto all = opened.model->weights(one.role, 1, false, 0, one.outputs);
-      QVERIFY2(all && all->size() == wanted.size(), one.name);
-      if (bound == 0)
-        QVERIFY2(*all == wanted, one.name);
-      else
-        QVERIFY2(largestDifference(*all, wanted) <= bound * 0.25, one.name);  // weights reach ± 0.25
-      const auto inputs = static_cast<std::size_t>(one.inputs),
-                 outputs = static_cast<std::size_t>(one.outputs);
-      const auto rows = opened.model->weights(one.role, 1, false, 5, 3);
-      QVERIFY(rows && rows->size() == 3 * inputs);
-      QVERIFY(std::equal(rows->begin(), rows->end(), all->begin() + static_cast<std::ptrdiff_t>(5 * inputs)));
-      const auto columns = opened.model->weights(one.role, 1, true, 7, 2);
-      QVERIFY(columns && columns->size() == 2 * outputs);
-      for (std::size_t o = 0; o < outputs; ++o)
-        for (std::size_t c = 0; c < 2; ++c) QCOMPARE((*columns)[o * 2 + c], (*all)[o * inputs + 7 + c]);
-      QVERIFY(opened.model->weights(one.role, 1, false, one.outputs, 0)->empty());
-      for (const auto& [first, count] : std::vector<std::pair<std::int64_t, std::int64_t>>{
-               {-1, 1}, {0, one.outputs + 1}, {one.outputs, 1}, {0, -1}, {INT64_MAX, INT64_MAX}})
-        QCOMPARE(opened.model->weights(one.role, 1, false, first, count).error().code, ErrorCode::usage);
-      QCOMPARE(opened.model->weights(one.role, 1, true, 0, one.inputs + 1).error().code, ErrorCode::usage);
-    }
-    for (const int layer : {-1, info.layers})
-      QCOMPARE(opened.model->weights(MatrixRole::up, layer, false, 0, 1).error().code, ErrorCode::usage);
-  }
-  void matricesThatAreNotThereAreRefused() {
-    const Opened experts("mixtral"), ungated("gpt2");
-    QVERIFY(experts.model && ungated.model);
-    QCOMPARE(experts.model->weights(MatrixRole::up, 0, false, 0, 1).error().code, ErrorCode::unsupported);
-    QCOMPARE(ungated.model->weights(MatrixRole::gate, 0, false, 0, 1).error().code, ErrorCode::unsupported);
-    // GPT-2 keeps its matrices the other way round in the file.
-    const auto up = ungated.model->weights(MatrixRole::up, 0, false, 0, ungated.model->info().inner);
-    const Floats file = ungated.tensor("transformer.h.0.mlp.c_fc.weight");
-    QVERIFY(up && up->size() == file.size());
-    const auto width = static_cast<std::size_t>(ungated.model->info().width), inner = up->size() / width;
-    for (std::size_t o = 0; o < inner; ++o)
-      for (std::size_t i = 0; i < width; ++i) QCOMPARE((*up)[o * width + i], file[i * inner + o]);
-  }
-
-  // ---- precisions ----
-
-  void treesEqualChainsInEveryPrecision_data() {
-    QTest::addColumn<QString>("name");
-    QTest::addColumn<QString>("dtype");
-    for (const char* name : {"llama-linear", "gemma2", "mixtral"})
-      for (const char* dtype : {"q8", "q4", "f16", "bf16"})
-        QTest::addRow("%s %s", name, dtype) << name << dtype;
-  }
-  void treesEqualChainsInEveryPrecision() {
-    QFETCH(QString, name);
-    QFETCH(QString, dtype);
-    const Opened opened(name.toStdString(), "cpu", qPrintable(dtype));
-    QVERIFY2(opened.model, qPrintable(opened.problem));
-    QCOMPARE(opened.model->info().dtype, dtype.toStdString());
-    QVERIFY(opened.run(requestOf(kText)));
-    ForwardRequest tree = requestOf({10, 11, 12, 13, 14, 15});
-    tree.parents = {-1, 0, 0, 1, 1, 2};
-    const auto whole = opened.run(tree);
-    QVERIFY(whole);
-    const std::vector<std::vector<TokenId>> paths = {{10},         {10, 11},     {10, 12},
-                                                     {10, 11, 13}, {10, 11, 14}, {10, 12, 15}};
-    for (std::size_t node = 0; node < paths.size(); ++node) {
-      QVERIFY(opened.model->retain(0));
-      std::vector<TokenId> text = kText;
-      text.insert(text.end(), paths[node].begin(), paths[node].end());
-      const auto inOne = opened.run(requestOf(text));
-      QVERIFY(inOne);
-      const auto wanted = whole->logits->row(static_cast<int>(node));
-      const Floats chain(inOne->logits->row(static_cast<int>(text.size()) - 1).begin(),
-                         inOne->logits->row(static_cast<int>(text.size()) - 1).end());
-      QVERIFY(std::equal(wanted.begin(), wanted.end(), chain.begin()));
-      QVERIFY(opened.model->retain(0));
-      Floats last;
-      for (const TokenId token : text) last = allRows(*opened.run(requestOf({token}))->logits);
-      QVERIFY(last == chain);
-    }
   }
 };
 
