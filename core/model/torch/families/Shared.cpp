@@ -10,7 +10,8 @@ namespace {
 using nlohmann::json;
 
 int rotaryDimensions(int headSize, double share) {
-  return static_cast<int>(headSize * share) / 2 * 2;
+  // Whatever a file says; sizes that do not fit are refused later.
+  return static_cast<int>(std::clamp(headSize * share, -2.0, 0x1p30)) / 2 * 2;
 }
 
 RopeConfig readOneRope(const ConfigReader& outer, const ConfigReader& inner, const TransformerConfig& config,
