@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <iostream>
 
+#include "app/cli/Peer.h"
 #include "app/cli/RunJson.h"
 #include "core/model/scripted/TableModel.h"
 #include "core/session/Audit.h"
@@ -18,7 +19,9 @@ namespace {
 
 double median(std::vector<double> values) {
   std::sort(values.begin(), values.end());
-  return values.empty() ? 0 : values[values.size() / 2];
+  if (values.empty()) return 0;
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
 }
 json spread(const std::vector<double>& values) {
   if (values.empty()) return nullptr;
@@ -32,6 +35,8 @@ struct BenchOptions {
   ModelOptions model;
   std::string suite = "decode", prompt = "Explain in two sentences why the sky is blue.";
   std::int64_t tokens = 64, repetitions = 5;
+  std::optional<std::int64_t> promptTokens;
+  std::string peer;
 };
 
 // Bytes a second of reading a buffer much larger than any cache: the floor of one-token decoding.
@@ -61,17 +66,82 @@ Result<double> timeRun(Engine& engine, const BenchOptions& options, const std::s
   return stats.tokensPerSecond;
 }
 
+// Tokens a second of reading a prompt of `count` tokens. Its first token differs from repetition to
+// repetition, so that nothing in the cache can be used again.
+Result<double> timePrompt(Engine& engine, std::int64_t count, std::int64_t repetition,
+                          const Context& context) {
+  const std::int64_t vocabulary = engine.model()->info().vocabularySize;
+  RunRequest request;
+  // The last token belongs to the first step.
+  for (std::int64_t i = 0; i <= count; ++i)
+    request.promptTokens.push_back(static_cast<TokenId>((repetition + i * 7919) % vocabulary));
+  request.maxNewTokens = 1;
+  request.stopAtEnd = false;
+  request.recordLevel = "none";
+  DECOSCOPE_TRY(engine.startRun(request));
+  while (!engine.ended()) DECOSCOPE_TRY(engine.step(context.stop));
+  DECOSCOPE_ASSIGN(const RunStats stats, statsOf(*engine.recording().source, engine.current().id, true));
+  if (stats.targetTokens < count)
+    return fail(ErrorCode::failed, "the prompt was not read as a whole", "--prompt-tokens");
+  return static_cast<double>(count) / stats.prefillSeconds;
+}
+
 Result<json> benchDecode(const Context& context, const BenchOptions& options, Engine& engine) {
-  std::vector<double> rates;
+  const ModelInfo& info = engine.model()->info();
+  const std::int64_t room = info.contextLength - 2;
+  const std::int64_t count = options.promptTokens.value_or(std::min<std::int64_t>(512, room));
+  if (count < 1 || count > room)
+    return fail(ErrorCode::usage,
+                "a prompt of " + std::to_string(count) +
+                    " tokens and an answer do not fit into the context of " +
+                    std::to_string(info.contextLength),
+                "--prompt-tokens");
+  std::vector<double> rates, prompts, peerRates, peerPrompts, ratios, promptRatios;
   for (std::int64_t i = 0; i < options.repetitions; ++i) {
     DECOSCOPE_ASSIGN(const double rate, timeRun(engine, options, "none", context));
     rates.push_back(rate);
+    DECOSCOPE_ASSIGN(const double prompt, timePrompt(engine, count, i, context));
+    prompts.push_back(prompt);
+    if (options.peer.empty()) continue;
+    // In turn, so that both meet the machine in the same mood.
+    DECOSCOPE_ASSIGN(const PeerSpeed peer, runPeer(options.peer, context.stop));
+    peerRates.push_back(peer.decode);
+    ratios.push_back(rate / peer.decode);
+    if (peer.prompt <= 0) continue;
+    peerPrompts.push_back(peer.prompt);
+    promptRatios.push_back(prompt / peer.prompt);
   }
-  const ModelInfo& info = engine.model()->info();
-  const double bandwidth = memoryBandwidth();
-  return json{{"suite", "decode"},          {"model", info.name},
-              {"dtype", info.dtype},        {"tokens_per_second", spread(rates)},
-              {"weight_bytes", info.bytes}, {"one_core_read_bytes_per_second", bandwidth}};
+  json document = {{"suite", "decode"},          {"model", info.name},
+                   {"dtype", info.dtype},        {"tokens_per_second", spread(rates)},
+                   {"prompt_tokens", count},     {"prompt_tokens_per_second", spread(prompts)},
+                   {"weight_bytes", info.bytes}, {"one_core_read_bytes_per_second", memoryBandwidth()}};
+  if (!options.peer.empty()) {
+    document["peer"] = {{"command", options.peer},
+                        {"tokens_per_second", spread(peerRates)},
+                        {"prompt_tokens_per_second", spread(peerPrompts)}};
+    document["ratios"] = {{"decode", spread(ratios)}, {"prompt", spread(promptRatios)}};
+  }
+  return document;
+}
+
+std::string shortFigure(const json& value) {
+  if (!value.is_number_float()) return value.is_string() ? value.get<std::string>() : value.dump();
+  char text[32];
+  std::snprintf(text, sizeof text, "%.4g", value.get<double>());
+  return text;
+}
+
+void printFigures(const json& figures, const std::string& before) {
+  for (const auto& [key, value] : figures.items()) {
+    const std::string name = before + (figures.is_array() ? std::to_string(std::stoul(key) + 1) : key);
+    if (value.is_object() && value.contains("median"))
+      std::cout << name << ": " << shortFigure(value["median"]) << "  (" << shortFigure(value["minimum"])
+                << " to " << shortFigure(value["maximum"]) << ", " << value["runs"] << " runs)\n";
+    else if (value.is_structured())
+      printFigures(value, name + " ");
+    else if (!value.is_null())
+      std::cout << name << ": " << shortFigure(value) << '\n';
+  }
 }
 
 // The cost of recording: the same greedy run with everything recorded into a file, and with next to nothing,
@@ -207,6 +277,9 @@ json benchCanvas() {
 
 Result<int> benchCommand(const Context& context, const BenchOptions& options) {
   json document;
+  if (options.suite != "decode" && (!options.peer.empty() || options.promptTokens))
+    return fail(ErrorCode::usage, "a peer and a prompt are measured by the suite decode only", "--suite",
+                "Leave --peer and --prompt-tokens out.");
   if (options.suite == "store") {
     DECOSCOPE_ASSIGN(document, benchStore());
   } else if (options.suite == "canvas") {
@@ -227,7 +300,7 @@ Result<int> benchCommand(const Context& context, const BenchOptions& options) {
   if (context.json)
     printJson(document);
   else
-    std::cout << document.dump(2) << '\n';
+    printFigures(document, "");
   return 0;
 }
 
@@ -277,8 +350,14 @@ void addBenchCommands(CLI::App& app) {
   options->model.add(bench, false);
   bench->add_option("SUITE,--suite", options->suite, "decode, record, canvas or store")
       ->check(CLI::IsMember({"decode", "record", "canvas", "store"}));
-  bench->add_option("--tokens", options->tokens, "Tokens a run")->check(CLI::PositiveNumber);
-  bench->add_option("--repetitions", options->repetitions, "Runs")->check(CLI::PositiveNumber);
+  bench->add_option("--prompt", options->prompt, "What the runs begin with");
+  bench->add_option("--tokens", options->tokens, "Tokens a run")->check(atLeast(1));
+  bench->add_option("--prompt-tokens", options->promptTokens, "Tokens of the prompt whose reading is timed")
+      ->check(atLeast(1));
+  bench->add_option("--peer", options->peer,
+                    "A command to compare with; it prints tokens a second of decoding, or an object with "
+                    "decode_tokens_per_second and prompt_tokens_per_second");
+  bench->add_option("--repetitions", options->repetitions, "Runs")->check(atLeast(1));
   onRun(bench, [options](const Context& context) { return benchCommand(context, *options); });
   onRun(app.add_subcommand("selftest", "Check each part, without a network or a model"), selftestCommand);
 }

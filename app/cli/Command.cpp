@@ -1,6 +1,7 @@
 #include "app/cli/Command.h"
 
 #include <unistd.h>
+#include <charconv>
 #include <cstdio>
 #include <fstream>
 #include <iostream>
@@ -74,10 +75,19 @@ void ModelOptions::add(CLI::App* command, bool required) {
   // One value for each --model, so that positional arguments are left alone.
   option->expected(1)->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   if (required) option->required();
-  command->add_option("--dtype", dtype, "auto, f32 or bf16");
-  command->add_option("--device", device, "auto, cpu, cuda or cuda:N");
+  command->add_option("--dtype", dtype, "auto, f32, bf16, f16, q8 or q4")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "q8", "q4"}));
+  command->add_option("--device", device, "auto, cpu, cuda or cuda:N")
+      ->check(CLI::Validator(
+          [](std::string& text) -> std::string {
+            const bool numbered = text.starts_with("cuda:") && text.size() > 5 && text.size() < 9 &&
+                                  text.find_first_not_of("0123456789", 5) == std::string::npos;
+            const bool known = text == "auto" || text == "cpu" || text == "cpu-reference" || text == "cuda";
+            return known || numbered ? "" : "unknown device '" + text + "'; use auto, cpu, cuda or cuda:N";
+          },
+          "DEVICE"));
   command->add_option("--threads", threads, "Threads of the CPU backend; 0 takes all cores")
-      ->check(CLI::NonNegativeNumber);
+      ->check(atLeast(0));
 }
 
 LoadOptions ModelOptions::loadOptions() const {
@@ -105,6 +115,50 @@ Result<std::map<std::string, std::string>> ModelOptions::byRole() const {
       return fail(ErrorCode::usage, "the role '" + role + "' has two models", "--model " + model);
   }
   return roles;
+}
+
+CLI::Validator atLeast(std::int64_t least) {
+  return CLI::Validator(
+      [least](std::string& text) -> std::string {
+        std::int64_t value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error == std::errc() && end == text.data() + text.size() && value >= least) return "";
+        return "'" + text + "' is not a whole number of at least " + std::to_string(least);
+      },
+      ">= " + std::to_string(least));
+}
+
+CLI::Validator moreThanNothing() {
+  return CLI::Validator(
+      [](std::string& text) -> std::string {
+        double value = 0;
+        const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+        if (error == std::errc() && end == text.data() + text.size() && value > 0 && value < 1e9) return "";
+        return "'" + text + "' is not a number above 0";
+      },
+      "> 0");
+}
+
+CLI::Option* addTokenIds(CLI::App* command, const std::string& name,
+                         std::function<void(std::vector<TokenId>)> take, const std::string& help) {
+  const auto read = [name, take = std::move(take)](const std::string& text) {
+    std::vector<TokenId> ids;
+    const char* at = text.data();
+    const char* const end = at + text.size();
+    while (at < end) {
+      while (at < end && *at == ' ') ++at;
+      TokenId id = 0;
+      const auto [after, error] = std::from_chars(at, end, id);
+      const char* next = after;
+      while (next < end && *next == ' ') ++next;
+      if (error != std::errc() || (next < end && *next != ',') || next + 1 == end)
+        throw CLI::ValidationError(name, "not token ids with commas: " + text);
+      ids.push_back(id);
+      at = next == end ? end : next + 1;
+    }
+    take(std::move(ids));
+  };
+  return command->add_option_function<std::string>(name, read, help);
 }
 
 Result<std::string> readFile(const std::string& path) {

@@ -57,6 +57,14 @@ struct ModelOptions {
 
 Result<std::string> readFile(const std::string& path);
 
+// Validators whose messages say what is expected.
+CLI::Validator atLeast(std::int64_t least);  // a whole number
+CLI::Validator moreThanNothing();            // a number
+
+// An option of token ids with commas. An empty text is an empty list; what is no number is wrong usage.
+CLI::Option* addTokenIds(CLI::App* command, const std::string& name,
+                         std::function<void(std::vector<TokenId>)> take, const std::string& help);
+
 void addModelCommands(CLI::App& app);
 void addMeasureCommand(CLI::App& models);  // `models measure`
 // What `models measure` found earlier for the weights with this fingerprint.

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -89,6 +90,11 @@ std::string shortNumber(double number) {
   return text;
 }
 
+// "96 B", "98.4 MB"
+std::string byteText(std::int64_t bytes) {
+  return shortNumber(static_cast<double>(bytes)) + (bytes < 1000 ? " B" : "B");
+}
+
 Result<int> listCommand(const Context& context) {
   const std::vector<CatalogEntry> models = listModels();
   if (context.json) {
@@ -106,7 +112,7 @@ Result<int> listCommand(const Context& context) {
       std::cout << (facts.architecture.empty() ? "?" : facts.architecture) << "  "
                 << shortNumber(static_cast<double>(facts.parameters)) << " parameters  " << facts.dtype
                 << "  ";
-    std::cout << shortNumber(static_cast<double>(entry.bytes)) << "B  " << entry.path << '\n';
+    std::cout << byteText(entry.bytes) << "  " << entry.path << '\n';
     if (!entry.problem.empty()) std::cout << "  cannot be opened: " << entry.problem << '\n';
   }
   return 0;
@@ -154,6 +160,68 @@ Result<json> fileJson(const std::string& name) {
   return document;
 }
 
+// Columns count characters, not bytes.
+std::string padded(std::string text, std::size_t width) {
+  const auto characters = static_cast<std::size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+  return characters < width ? text + std::string(width - characters, ' ') : text;
+}
+
+void printPrecisions(const json& precisions, const std::string& model) {
+  if (precisions.empty()) {
+    std::cout << "\nHow far each precision is from f32 is not measured yet: `decoscope-cli models measure "
+              << model << "`.\n";
+    return;
+  }
+  const auto number = [](const json& value, const char* format) {
+    char text[32];
+    std::snprintf(text, sizeof text, format, value.get<double>());
+    return std::string(text);
+  };
+  std::cout << "\nDistance from f32, over " << precisions[0]["tokens"] << " tokens of a fixed text\n"
+            << padded("precision", 12) << padded("KL (nats)", 12) << padded("same top token", 17)
+            << padded("perplexity", 13) << "against f32\n";
+  for (const json& one : precisions)
+    std::cout << padded(one["dtype"].get<std::string>(), 12) << padded(number(one["kl_nats"], "%.3g"), 12)
+              << padded(number(100 * one["top1_agreement"].get<double>(), "%.2f %%"), 17)
+              << padded(number(one["perplexity"], "%.4f"), 13)
+              << number(100 * (one["perplexity_ratio"].get<double>() - 1), "%+.3f %%") << '\n';
+}
+
+void printModel(const json& model) {
+  const auto text = [&](const char* key) {
+    const auto found = model.find(key);
+    if (found == model.end() || found->is_null()) return std::string("not known");
+    return found->is_string() ? found->get<std::string>() : found->dump();
+  };
+  const auto line = [](const char* name, const std::string& value) {
+    std::cout << padded(name, 14) << value << '\n';
+  };
+  const auto figure = [&](const char* key) {
+    const auto found = model.find(key);
+    return found != model.end() && found->is_number() ? shortNumber(found->get<double>()) : "?";
+  };
+  std::cout << text("name") << '\n';
+  if (model.contains("problem")) line("problem", text("problem"));
+  line("path", text("path"));
+  if (model.contains("source")) line("found in", text("source"));
+  line("architecture", text("architecture") + ", " + figure("parameters") + " parameters, " + text("layers") +
+                           " layers" + (model.contains("width") ? " of width " + text("width") : ""));
+  line("weights", text("dtype") + ", " + byteText(model.value("bytes", std::int64_t{0})) + ", " +
+                      std::to_string(model["tensors"].size()) + " tensors, " + text("format"));
+  if (model.contains("quantisation") && !model["quantisation"].is_null())
+    line("quantisation", text("quantisation"));
+  line("context", text("context") + " tokens");
+  line("tokenizer", text("tokenizer"));
+  line("licence", text("licence"));
+  line("sha256", text("sha256"));
+  std::string can;
+  for (const json& capability : model["capabilities"])
+    can += (can.empty() ? "" : ", ") + capability.get<std::string>();
+  line("can do", can.empty() ? "nothing in this build" : can);
+  if (model.contains("precisions")) printPrecisions(model["precisions"], text("name"));
+}
+
 Result<int> showCommand(const Context& context, const std::string& name) {
   json document;
   if (name.starts_with("table:")) {
@@ -168,11 +236,7 @@ Result<int> showCommand(const Context& context, const std::string& name) {
     printJson(document);
     return 0;
   }
-  const std::size_t tensors = document["tensors"].size();
-  document.erase("tensors");
-  for (const auto& [key, value] : document.items())
-    std::cout << key << ": " << (value.is_string() ? value.get<std::string>() : value.dump()) << '\n';
-  std::cout << "tensors: " << tensors << '\n';
+  printModel(document);
   return 0;
 }
 
@@ -184,15 +248,20 @@ Result<int> verifyCommand(const Context& context, const std::string& name) {
     DECOSCOPE_TRY(fileDigest(info.path, DigestSource::fresh));
   }
   DECOSCOPE_ASSIGN(const LoadedModel loaded, loadModel(name, LoadOptions{}, context.stop));
-  const json document = {{"name", info.name},
-                         {"tensors", info.tensors.size()},
-                         {"fingerprint", loaded.model->info().fingerprint},
-                         {"ok", true}};
+  const std::string& fingerprint = loaded.model->info().fingerprint;
+  const json document = {
+      {"name", info.name},
+      {"path", info.path},
+      {"architecture", info.architecture},
+      {"parameters", info.parameters},
+      {"sha256", fingerprint.starts_with("sha256:") ? json(fingerprint.substr(7)) : json(nullptr)},
+      {"tensors", info.tensors.size()},
+      {"fingerprint", fingerprint},
+      {"ok", true}};
   if (context.json)
     printJson(document);
   else
-    std::cout << info.name << ": " << info.tensors.size() << " tensors read, "
-              << loaded.model->info().fingerprint << '\n';
+    std::cout << info.name << ": " << info.tensors.size() << " tensors read, " << fingerprint << '\n';
   return 0;
 }
 
@@ -274,6 +343,9 @@ Result<int> dequantiseCommand(const Context& context, const std::string& file, c
   DECOSCOPE_TRY(writer.write(out));
   if (context.json)
     printJson({{"out", out}, {"tensor", name}, {"type", tensor->typeName}, {"shape", tensor->shape}});
+  else
+    std::cout << out << ": " << name << ", " << tensor->elements() << " values of " << tensor->typeName
+              << '\n';
   return 0;
 }
 
@@ -346,7 +418,10 @@ void addModelCommands(CLI::App& app) {
   auto options = std::make_shared<LogitsOptions>();
   auto* logits = app.add_subcommand("logits", "Logits of a token sequence, as safetensors");
   options->model.add(logits, true);
-  logits->add_option("--ids", options->ids, "Token ids with commas")->delimiter(',')->required();
+  addTokenIds(
+      logits, "--ids", [options](std::vector<TokenId> ids) { options->ids = std::move(ids); },
+      "Token ids with commas")
+      ->required();
   logits->add_option("--rows", options->rows, "all or last")->check(CLI::IsMember({"all", "last"}));
   logits->add_option("--visibility", options->visibility, "causal or full")
       ->check(CLI::IsMember({"causal", "full"}));

@@ -109,9 +109,9 @@ void addRenderCommand(CLI::App& app) {
   render->add_option("--step", options->step, "The step; a tree without one shows all rounds");
   render->add_option("--node", options->node, "The node that the distribution follows; -1 is the root");
   render->add_option("--theme", options->theme, "light or dark")->check(CLI::IsMember({"light", "dark"}));
-  render->add_option("--width", options->width, "Width in millimetres")->check(CLI::PositiveNumber);
+  render->add_option("--width", options->width, "Width in millimetres")->check(moreThanNothing());
   render->add_option("--font-size", options->fontSize, "Size of the text in points")
-      ->check(CLI::PositiveNumber);
+      ->check(moreThanNothing());
   render->add_option("--out", options->out, "File to write")->required();
   onRun(render, [options](const Context& context) { return renderCommand(context, *options); });
 }

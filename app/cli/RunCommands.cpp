@@ -25,10 +25,15 @@ struct LineOptions {
     command->add_option("--stop", stop, "A text that ends the run; may repeat")
         ->expected(1)
         ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-    command->add_option("--max-new-tokens", maxNewTokens, "Most tokens to generate")
-        ->check(CLI::NonNegativeNumber);
-    command->add_option("--seed", seed, "Seed of every draw");
-    command->add_option("--steps", steps, "Stop after this many steps")->check(CLI::NonNegativeNumber);
+    command->add_option("--max-new-tokens", maxNewTokens, "Most tokens to generate")->check(atLeast(0));
+    // A sign would be read as a huge number.
+    command->add_option("--seed", seed, "Seed of every draw")
+        ->check(CLI::Validator(
+            [](std::string& text) -> std::string {
+              return text.starts_with('-') ? "'" + text + "' is not a whole number of at least 0" : "";
+            },
+            ">= 0"));
+    command->add_option("--steps", steps, "Stop after this many steps")->check(atLeast(0));
     command->add_flag("--no-eos", noEos, "Go on after end-of-text tokens");
     command->add_flag("--progress", progress, "Show a progress bar");
     command->add_option("--name", name, "Name of the run");
@@ -38,7 +43,7 @@ struct LineOptions {
 struct RunOptions : LineOptions {
   std::string method = "sampling", session, record = "full";
   std::optional<std::string> prompt, promptFile, chat;
-  std::vector<TokenId> promptIds;
+  std::optional<std::vector<TokenId>> promptIds;
   std::int64_t repeat = 1;
   int topK = 32;
 };
@@ -104,9 +109,9 @@ Result<int> runCommand(const Context& context, const RunOptions& options) {
   request.stopAtEnd = !options.noEos;
   request.topK = options.topK;
   request.recordLevel = options.record;
-  request.promptTokens = options.promptIds;
+  request.promptTokens = options.promptIds.value_or(std::vector<TokenId>());
   const int prompts = (options.prompt ? 1 : 0) + (options.promptFile ? 1 : 0) + (options.chat ? 1 : 0) +
-                      (options.promptIds.empty() ? 0 : 1);
+                      (options.promptIds ? 1 : 0);
   if (prompts != 1)
     return fail(ErrorCode::usage, prompts == 0 ? "there is no prompt" : "there is more than one prompt",
                 "--prompt", "Give one of --prompt, --prompt-file, --prompt-ids, --chat.");
@@ -211,11 +216,12 @@ void addRunCommands(CLI::App& app) {
   run->add_option("--method", options->method, "See `methods list`");
   run->add_option("--prompt", options->prompt, "The prompt");
   run->add_option("--prompt-file", options->promptFile, "A file with the prompt");
-  run->add_option("--prompt-ids", options->promptIds, "Token ids with commas, taken as they are")
-      ->delimiter(',');
+  addTokenIds(
+      run, "--prompt-ids", [options](std::vector<TokenId> ids) { options->promptIds = std::move(ids); },
+      "Token ids with commas, taken as they are");
   run->add_option("--chat", options->chat, "JSON file of messages");
   run->add_option("--session", options->session, "Session file to record into");
-  run->add_option("--repeat", options->repeat, "Runs, with seeds S, S+1, …")->check(CLI::PositiveNumber);
+  run->add_option("--repeat", options->repeat, "Runs, with seeds S, S+1, …")->check(atLeast(1));
   run->add_option("--record", options->record, "full, light or none");
   run->add_option("--top-k-recorded", options->topK, "Entries recorded of each distribution")
       ->check(CLI::Range(1, 100000));

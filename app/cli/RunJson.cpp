@@ -10,9 +10,9 @@ json real(double value) {
   return std::isfinite(value) ? json(value) : json(nullptr);
 }
 
-// The text of the new tokens, up to a stop string.
+// The text of the new tokens as it follows the prompt, up to a stop string.
 std::string newText(const Engine& engine, const std::vector<TokenId>& ids) {
-  std::string text = engine.tokenizer()->decode(ids);
+  std::string text = engine.tokenizer()->decodeContinuation(ids);
   if (engine.current().stopReason == kStopString) {
     std::size_t cut = text.size();
     for (const std::string& stop : engine.current().stopStrings)

@@ -95,7 +95,10 @@ void addTokenizerCommands(CLI::App& app) {
   auto ids = std::make_shared<std::vector<TokenId>>();
   auto* detokenize = app.add_subcommand("detokenize", "Token ids to text");
   detokenize->add_option("--model", *model, "Model or tokenizer files")->required();
-  detokenize->add_option("--ids", *ids, "Token ids with commas")->delimiter(',')->required();
+  addTokenIds(
+      detokenize, "--ids", [ids](std::vector<TokenId> given) { *ids = std::move(given); },
+      "Token ids with commas")
+      ->required();
   onRun(detokenize, [=](const Context& context) -> Result<int> {
     DECOSCOPE_ASSIGN(const auto tokenizer, loadModelTokenizer(*model));
     for (const TokenId id : *ids)

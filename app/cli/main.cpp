@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <csignal>
 #include <cstring>
 #include <iostream>
@@ -9,6 +10,12 @@ using namespace decoscope;
 using namespace decoscope::cli;
 
 namespace {
+
+bool hasCommand(const CLI::App& app, const std::string& name) {
+  const auto commands = app.get_subcommands([](const CLI::App*) { return true; });
+  return std::any_of(commands.begin(), commands.end(),
+                     [&](const CLI::App* command) { return command->get_name() == name; });
+}
 
 bool asksForJson(int count, char** arguments) {
   for (int i = 1; i < count; ++i)
@@ -65,7 +72,11 @@ int main(int count, char** arguments) {
     app.parse(count, arguments);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);
-    printError({ErrorCode::usage, error.what(), "command line",
+    std::string message = error.what();
+    // The parser takes an unknown command for a missing one.
+    if (count > 1 && arguments[1][0] != '-' && !hasCommand(app, arguments[1]))
+      message = std::string("unknown command '") + arguments[1] + "'";
+    printError({ErrorCode::usage, message, "command line",
                 "`decoscope-cli --help` lists the commands, `decoscope-cli COMMAND --help` the options."},
                asksForJson(count, arguments));
     return 2;

@@ -105,7 +105,9 @@ struct ForwardRequest {
   std::vector<float> inputs;
   // Resumes an early exit: `inputs` are the residual states behind block firstLayer−1 of the last tokens in
   // the cache (they stay the last; nothing is appended), and the blocks from firstLayer on are run for them.
+  // `tokens` repeats those tokens, `parents` what their forward said; positions are theirs.
   int firstLayer = 0;
+  // Of layers that this forward runs only; a resumed one does not come by the stream it is given.
   std::vector<Tap> taps;
   std::vector<Intervention> interventions;
 };

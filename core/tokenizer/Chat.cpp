@@ -79,6 +79,7 @@ Result<std::string> renderChat(std::string_view chatTemplate, const Chat& chat, 
        Value(options.addGenerationPrompt.value_or(chat.addGenerationPrompt.value_or(true)))}};
   if (options.bosToken) variables.emplace_back("bos_token", Value(*options.bosToken));
   if (options.eosToken) variables.emplace_back("eos_token", Value(*options.eosToken));
+  for (const auto& [name, text] : options.namedTokens) variables.emplace_back(name, Value(text));
   variables.insert(variables.end(), chat.variables.begin(), chat.variables.end());
   jinja::RenderOptions render;
   render.now = options.date;
@@ -86,13 +87,18 @@ Result<std::string> renderChat(std::string_view chatTemplate, const Chat& chat, 
 }
 
 Result<std::string> renderChat(const Tokenizer& tokenizer, const Chat& chat, ChatOptions options) {
-  if (tokenizer.chatTemplate().empty())
+  const bool tools = !chat.tools.is(Kind::none) && !tokenizer.toolChatTemplate().empty();
+  const std::string& chatTemplate = tools ? tokenizer.toolChatTemplate() : tokenizer.chatTemplate();
+  if (chatTemplate.empty())
     return fail(ErrorCode::unsupported, "the model has no chat template", tokenizer.description(),
                 "Use --prompt instead.");
-  if (!options.bosToken && tokenizer.bos()) options.bosToken = tokenizer.pieceOf(*tokenizer.bos());
-  if (const auto stops = tokenizer.stopTokens(); !options.eosToken && !stops.empty())
-    options.eosToken = tokenizer.pieceOf(stops.front());
-  return renderChat(tokenizer.chatTemplate(), chat, options);
+  const auto take = [](std::optional<std::string>& token, std::string text) {
+    if (!token && !text.empty()) token = std::move(text);
+  };
+  take(options.bosToken, tokenizer.bosText());
+  take(options.eosToken, tokenizer.eosText());
+  if (options.namedTokens.empty()) options.namedTokens = tokenizer.namedTokens();
+  return renderChat(chatTemplate, chat, options);
 }
 
 Result<std::tm> parseChatDate(const std::string& text) {

@@ -37,6 +37,8 @@ struct ChatOptions {
   std::optional<bool> addGenerationPrompt;
   std::optional<std::tm> date;                    // what strftime_now formats; absent: now, local time
   std::optional<std::string> bosToken, eosToken;  // undefined to the template if absent
+  // Further tokens by their name in the template: {"unk_token", "<unk>"}.
+  std::vector<std::pair<std::string, std::string>> namedTokens;
 };
 
 // Renders a chat as transformers' apply_chat_template does. Errors: see jinja::Template; where the template
@@ -44,8 +46,8 @@ struct ChatOptions {
 Result<std::string> renderChat(std::string_view chatTemplate, const Chat& chat,
                                const ChatOptions& options = {});
 
-// With the template of a tokenizer, and its special tokens where the options name none. The result is encoded
-// with parseSpecial and without addSpecial.
+// With the template of a tokenizer (for a chat with tools the one for tools, where there is one), and its
+// special tokens where the options name none. The result is encoded with parseSpecial and without addSpecial.
 Result<std::string> renderChat(const Tokenizer& tokenizer, const Chat& chat, ChatOptions options = {});
 
 // "26 Jul 2024", "2024-07-26" or "2024-07-26 18:30:00" (also with a T between).

@@ -175,6 +175,9 @@ void describeText(const TokenizerFolder& folder, PipelineParts& parts) {
     parts.eos = after ? after : numbered("eos_token_id");
     parts.eosText = textAt(parts.eos);
   }
+  for (const char* key : {"unk_token", "pad_token", "sep_token", "cls_token", "mask_token"})
+    if (std::string text = folder.tokenNamed(key); !text.empty())
+      parts.named.emplace_back(key, std::move(text));
   if (parts.eos) parts.stops.push_back(*parts.eos);
   addStops(generation, parts.stops);
   addStops(model, parts.stops);

@@ -32,7 +32,7 @@ Result<std::string> readWhole(const std::filesystem::path& path, std::uintmax_t 
 Result<nlohmann::json> readJsonObject(const std::filesystem::path& path);
 TokenizerFolder openTokenizerFolder(const std::filesystem::path& path);
 
-// Fills in bos, eos, stops and chat templates.
+// Fills in bos, eos, the other named tokens, stops and chat templates.
 void describeText(const TokenizerFolder& folder, PipelineParts& parts);
 
 // Folders without tokenizer.json. Errors: unsupported, naming the class; notFound where none of their files

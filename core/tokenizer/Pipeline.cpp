@@ -51,6 +51,7 @@ class PipelineTokenizer final : public Tokenizer {
   std::optional<TokenId> eos() const override { return parts_.eos; }
   std::string bosText() const override { return parts_.bosText; }
   std::string eosText() const override { return parts_.eosText; }
+  std::vector<std::pair<std::string, std::string>> namedTokens() const override { return parts_.named; }
   std::vector<TokenId> stopTokens() const override { return parts_.stops; }
   const std::string& chatTemplate() const override { return parts_.chatTemplate; }
   const std::string& toolChatTemplate() const override { return parts_.toolTemplate; }

@@ -41,6 +41,7 @@ struct PipelineParts {
 
   std::optional<TokenId> bos, eos;
   std::string bosText, eosText;
+  std::vector<std::pair<std::string, std::string>> named;  // see Tokenizer::namedTokens
   std::vector<TokenId> stops;
   std::string chatTemplate, toolTemplate;
   std::string kind;         // "BPE (byte-level)"

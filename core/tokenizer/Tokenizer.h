@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "core/base/Ids.h"
@@ -41,6 +42,8 @@ class Tokenizer {
   // What chat templates see as bos_token and eos_token; empty if the model's files name none.
   virtual std::string bosText() const { return bos() ? pieceOf(*bos()) : std::string(); }
   virtual std::string eosText() const { return eos() ? pieceOf(*eos()) : std::string(); }
+  // The further tokens that the model's files name for chat templates: {"unk_token", "<unk>"}, ….
+  virtual std::vector<std::pair<std::string, std::string>> namedTokens() const { return {}; }
   // Every id that ends a generation: end of text, end of turn.
   virtual std::vector<TokenId> stopTokens() const = 0;
   // The chat template as it stands in the model's files (of several, the one named "default"); empty if there

@@ -3,6 +3,7 @@
 #include <QProcess>
 #include <QTemporaryDir>
 #include <QTest>
+#include <cmath>
 #include <csignal>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -139,6 +140,101 @@ class TestCommandLine : public QObject {
       QVERIFY(method["roles"].is_array() && method["lossless"].is_string() && method.contains("name"));
     QCOMPARE(call({"selftest", "--json"}).code, 0);
   }
+  void runOptionsDoWhatTheySay() {
+    const QStringList base = {"run", "--json", "--model", table_, "--no-eos"};
+    const auto one = [&](const QStringList& more) {
+      const Outcome outcome = call(base + more);
+      return outcome.code == 0 && outcome.documents.size() == 1 ? outcome.documents[0] : json();
+    };
+    const QStringList ten = {"--max-new-tokens", "10"};
+    const json plain = one(QStringList{"--prompt", "ab"} + ten);
+    QCOMPARE(plain["ids"].size(), std::size_t{10});
+    QVERIFY(plain["session"].is_null());
+    std::ofstream(folder_.filePath("prompt.txt").toStdString()) << "ab";
+    QVERIFY(one(QStringList{"--prompt-file", folder_.filePath("prompt.txt")} + ten)["ids"] == plain["ids"]);
+    QVERIFY(one(QStringList{"--prompt-ids", "0, 1"} + ten)["ids"] == plain["ids"]);
+    // The text ends before the stop string, the ids with the token that completed it.
+    const json stopped = one(QStringList{"--prompt", "ab", "--stop", "dd", "--stop", "ba"} + ten);
+    QVERIFY(stopped["stop_reason"] == "stop_string");
+    QVERIFY(stopped["text"] == "a");
+    QVERIFY(stopped["ids"] == json({0, 1, 0}));
+    const json few =
+        one(QStringList{"--prompt", "ab", "--steps", "3", "--progress", "--name", "three"} + ten);
+    QCOMPARE(few["ids"].size(), std::size_t{3});
+    QVERIFY(few["stop_reason"] == "steps");
+    QCOMPARE(one({"--prompt", "ab", "--max-new-tokens", "0"})["ids"].size(), std::size_t{0});
+    // What is recorded.
+    const auto summaries = [&](const QString& name, const QStringList& more) {
+      const QString session = folder_.filePath(name);
+      std::vector<std::size_t> sizes;
+      if (one(QStringList{"--prompt", "ab", "--session", session} + ten + more).is_null()) return sizes;
+      const json step = call({"inspect", session, "--run", "1", "--step", "1", "--json"}).documents[0];
+      for (const json& event : step["events"])
+        if (event["event"] == "distribution") sizes.push_back(event["entries"].size());
+      return sizes;
+    };
+    const auto full = summaries("full.decoscope", {"--top-k-recorded", "2"});
+    QVERIFY(!full.empty());
+    for (const std::size_t size : full) QCOMPARE(size, std::size_t{2});
+    QVERIFY(summaries("light.decoscope", {"--record", "light"}).empty());
+    QVERIFY(!one(QStringList{"--prompt", "ab", "--record", "none"} + ten).is_null());
+  }
+  void peersAreTimedInTurn() {
+    const QStringList base = {"bench",    "--json", "--suite",       "decode", "--model",         table_,
+                              "--prompt", "ab",     "--repetitions", "3",      "--prompt-tokens", "64"};
+    const QString calls = folder_.filePath("calls");
+    const Outcome both = call(base + QStringList{"--peer", "echo loading; echo x >> '" + calls +
+                                                               "'; echo '{\"decode_tokens_per_second\": 50, "
+                                                               "\"prompt_tokens_per_second\": 200.5}'"});
+    QVERIFY2(both.code == 0, qPrintable(both.errors));
+    const json& document = both.documents[0];
+    QCOMPARE(QFileInfo(calls).size(), 6);
+    QVERIFY(document["prompt_tokens"] == 64);
+    for (const char* key : {"tokens_per_second", "prompt_tokens_per_second"}) {
+      for (const char* figure : {"median", "minimum", "maximum"})
+        QVERIFY2(document[key][figure].get<double>() > 0, key);
+      QVERIFY(document[key]["runs"] == 3);
+    }
+    QVERIFY(document["peer"]["tokens_per_second"]["median"] == 50.0);
+    QVERIFY(document["peer"]["prompt_tokens_per_second"]["maximum"] == 200.5);
+    const double ratio = document["ratios"]["decode"]["median"],
+                 rate = document["tokens_per_second"]["median"];
+    QVERIFY(std::abs(ratio - rate / 50) < 1e-9 * ratio);
+    QVERIFY(document["ratios"]["prompt"]["runs"] == 3);
+    // A bare number is the speed of decoding.
+    const json bare = call(base + QStringList{"--peer", "echo 12.5"}).documents[0];
+    QVERIFY(bare["peer"]["tokens_per_second"]["median"] == 12.5);
+    QVERIFY(bare["ratios"]["prompt"].is_null());
+    for (const char* wrong : {"exit 3", "echo fast", "echo -1", "echo '{\"speed\": 1}'", "true",
+                              "head -c 2000000 /dev/zero", "kill -9 $$"}) {
+      const Outcome outcome = call(base + QStringList{"--peer", wrong});
+      QCOMPARE(outcome.code, 4);
+      QVERIFY(outcome.documents[0]["error"]["where"] == std::string("--peer ") + wrong);
+    }
+    QCOMPARE(call({"bench", "--json", "--suite", "store", "--peer", "echo 1"}).code, 2);
+    QCOMPARE(call(base + QStringList{"--prompt-tokens", "2000000"}).code, 2);
+  }
+  void emptyIdsAreNoIds() {
+    QVERIFY(call({"detokenize", "--model", table_, "--ids", "", "--json"}).documents[0]["text"] == "");
+    QCOMPARE(call({"run", "--model", table_, "--prompt-ids", "", "--json"}).code, 3);
+    QCOMPARE(call({"logits", "--model", table_, "--ids", "", "--out", "x", "--json"}).code, 3);
+  }
+  // What stands behind the prompt begins with the space that SentencePiece keeps in its first piece.
+  void textContinuesThePrompt() {
+    const QString model = DECOSCOPE_FIXTURES "/models/stories260K-hf";
+    if (!QFileInfo::exists(model)) QSKIP("the reference data is not there");
+    const Outcome run =
+        call({"run", "--json", "--model", model, "--prompt", "Once upon a", "--max-new-tokens", "6"});
+    if (run.code == 3 && run.documents[0]["error"]["code"] == "unsupported")
+      QSKIP("this build cannot run it");
+    QVERIFY2(run.code == 0, qPrintable(run.errors));
+    QVERIFY(run.documents[0]["text"] == " time, there was a little");
+    QString ids;
+    for (const json& id : run.documents[0]["ids"])
+      ids += (ids.isEmpty() ? "" : ",") + QString::number(id.get<int>());
+    QVERIFY(call({"detokenize", "--json", "--model", model, "--ids", ids}).documents[0]["text"] ==
+            "time, there was a little");
+  }
   void mistakesHaveTheirExitCodes_data() {
     QTest::addColumn<QStringList>("arguments");
     QTest::addColumn<int>("code");
@@ -154,6 +250,47 @@ class TestCommandLine : public QObject {
     QTest::newRow("empty prompt") << run + QStringList{"--prompt", ""} << 3;
     QTest::newRow("not in the vocabulary") << run + QStringList{"--prompt", "xyz"} << 3;
     QTest::newRow("missing role") << run + QStringList{"--prompt", "a", "--method", "chain"} << 3;
+    const auto row = [&](const char* name, const QStringList& more, int code) {
+      QTest::newRow(name) << run + QStringList{"--prompt", "a"} + more << code;
+    };
+    row("negative seed", {"--seed", "-1"}, 2);
+    row("negative length", {"--max-new-tokens", "-1"}, 2);
+    row("no repetitions", {"--repeat", "0"}, 2);
+    row("half a step", {"--steps", "1.5"}, 2);
+    row("no entries", {"--top-k-recorded", "0"}, 2);
+    row("unknown level", {"--record", "bits"}, 2);
+    row("unknown precision", {"--dtype", "f99"}, 2);
+    row("unknown device", {"--device", "abacus"}, 2);
+    row("negative threads", {"--threads", "-1"}, 2);
+    row("empty stop string", {"--stop", ""}, 2);
+    row("two prompts", {"--prompt-ids", "1"}, 2);
+    row("a role twice", {"--model", "TABLE"}, 2);
+    row("no value", {"--set", "temperature"}, 2);
+    row("a method for other models", {"--method", "llada"}, 3);
+    row("no directory", {"--session", "/nowhere/a.decoscope"}, 3);
+    const QStringList model = {"--model", "TABLE", "--json"};
+    QTest::newRow("no prompt") << run << 2;
+    QTest::newRow("no model") << QStringList{"run", "--prompt", "a", "--json"} << 2;
+    QTest::newRow("no prompt file") << run + QStringList{"--prompt-file", "/nowhere"} << 3;
+    QTest::newRow("no chat file") << run + QStringList{"--chat", "/nowhere"} << 3;
+    QTest::newRow("ids that are none") << run + QStringList{"--prompt-ids", "1,,2"} << 2;
+    QTest::newRow("ids outside") << run + QStringList{"--prompt-ids", "1,4"} << 3;
+    QTest::newRow("no text") << QStringList{"tokenize"} + model << 2;
+    QTest::newRow("no file") << QStringList{"tokenize", "--file", "/nowhere"} + model << 3;
+    QTest::newRow("no such id") << QStringList{"detokenize", "--ids", "4"} + model << 3;
+    QTest::newRow("a word for an id") << QStringList{"detokenize", "--ids", "x"} + model << 2;
+    QTest::newRow("no hidden states")
+        << QStringList{"logits", "--ids", "1", "--hidden-states", "--out", "x"} + model << 3;
+    QTest::newRow("no full visibility")
+        << QStringList{"logits", "--ids", "1", "--visibility", "full", "--out", "x"} + model << 3;
+    QTest::newRow("unknown visibility")
+        << QStringList{"logits", "--ids", "1", "--visibility", "half", "--out", "x"} + model << 2;
+    QTest::newRow("no place for logits")
+        << QStringList{"logits", "--ids", "1", "--out", "/nowhere/x"} + model << 4;
+    QTest::newRow("no method of that name") << QStringList{"methods", "show", "magic", "--json"} << 2;
+    QTest::newRow("no model of that name") << QStringList{"models", "show", "/nowhere", "--json"} << 3;
+    QTest::newRow("no model to verify") << QStringList{"models", "verify", "/nowhere", "--json"} << 3;
+    QTest::newRow("no suite") << QStringList{"bench", "--suite", "sprint", "--json"} << 2;
     QTest::newRow("no such session") << QStringList{"inspect", "/nowhere.decoscope", "--json"} << 3;
   }
   void mistakesHaveTheirExitCodes() {
@@ -167,6 +304,59 @@ class TestCommandLine : public QObject {
     const json& error = outcome.documents[0]["error"];
     for (const char* key : {"code", "message", "where", "hint"}) QVERIFY2(error.contains(key), key);
     QVERIFY(!error["message"].get<std::string>().empty());
+    QVERIFY2(error["message"].get<std::string>().size() < 200, error["message"].get<std::string>().c_str());
+    // One line for people, with the same words.
+    QCOMPARE(outcome.errors.count('\n'), 1);
+    QVERIFY(outcome.errors.contains(QString::fromStdString(error["message"].get<std::string>())));
+  }
+  void mistakesInSessionsHaveTheirExitCodes_data() {
+    QTest::addColumn<QStringList>("arguments");
+    QTest::addColumn<int>("code");
+    const auto row = [](const QStringList& arguments, int code) {
+      QTest::newRow(qPrintable(arguments.join(' '))) << arguments << code;
+    };
+    row({"fork", "SESSION", "--run", "9", "--step", "0"}, 3);
+    row({"fork", "SESSION", "--run", "1", "--step", "99"}, 2);
+    row({"fork", "SESSION", "--run", "1", "--step", "-1"}, 2);
+    row({"fork", "SESSION", "--run", "1", "--step", "0", "--force", "99"}, 2);
+    row({"fork", "SESSION", "--run", "1", "--step", "0", "--set", "nope=1"}, 2);
+    row({"fork", "SESSION", "--run", "1", "--step", "0", "--method", "nope"}, 2);
+    row({"verify", "SESSION", "--run", "9"}, 3);
+    row({"verify", "TEXT"}, 3);
+    row({"inspect", "SESSION", "--run", "1", "--step", "99"}, 3);
+    row({"query", "SESSION", "SELECT nope"}, 2);
+    row({"query", "SESSION", "SELECT 1; SELECT 2"}, 2);
+    row({"query", "SESSION", ""}, 2);
+    row({"export", "SESSION", "--format", "xml", "--out", "x"}, 2);
+    row({"export", "SESSION", "--format", "csv", "--out", "/nowhere/x"}, 4);
+    row({"render", "SESSION", "--view", "lattice", "--out", "x.svg"}, 3);
+    row({"render", "SESSION", "--view", "nope", "--out", "x.svg"}, 2);
+    row({"render", "SESSION", "--view", "tree", "--out", "x.bmp"}, 2);
+    row({"render", "SESSION", "--view", "tree", "--step", "99", "--out", "x.svg"}, 3);
+    row({"render", "SESSION", "--view", "tree", "--theme", "blue", "--out", "x.svg"}, 2);
+    row({"render", "SESSION", "--view", "tree", "--width", "0", "--out", "x.svg"}, 2);
+    row({"metrics", "SESSION", "--run", "9"}, 3);
+    row({"metrics", "SESSION", "--run", "1", "--baseline", "9"}, 3);
+  }
+  void mistakesInSessionsHaveTheirExitCodes() {
+    QFETCH(QStringList, arguments);
+    QFETCH(int, code);
+    const QString session = folder_.filePath("mistakes.decoscope"), text = folder_.filePath("text");
+    if (!QFileInfo::exists(session)) {
+      QCOMPARE(call({"run", "--json", "--model", table_, "--prompt", "a", "--max-new-tokens", "4", "--no-eos",
+                     "--session", session})
+                   .code,
+               0);
+      std::ofstream(text.toStdString()) << "text";
+    }
+    for (QString& argument : arguments) {
+      if (argument == "SESSION") argument = session;
+      if (argument == "TEXT") argument = text;
+    }
+    const Outcome outcome = call(arguments + QStringList{"--json"});
+    QCOMPARE(outcome.code, code);
+    QCOMPARE(outcome.documents.size(), std::size_t{1});
+    QVERIFY(!outcome.documents[0]["error"]["message"].get<std::string>().empty());
   }
   void interruptKeepsWhatWasDone() {
     QProcess process;

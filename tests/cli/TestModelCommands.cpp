@@ -1,6 +1,7 @@
 // The commands about models, as scripts see them.
 #include <QDir>
 #include <QProcess>
+#include <QRegularExpression>
 #include <QTemporaryDir>
 #include <QTest>
 #include <cstring>
@@ -25,8 +26,7 @@ class TestModelCommands : public QObject {
   Q_OBJECT
   QTemporaryDir home_;
 
-  Outcome call(const QStringList& arguments) const {
-    QProcess process;
+  QProcessEnvironment environment() const {
     QProcessEnvironment environment = QProcessEnvironment::systemEnvironment();
     environment.insert("HOME", home_.path());
     environment.insert("XDG_CACHE_HOME", home_.filePath("cache"));
@@ -34,7 +34,11 @@ class TestModelCommands : public QObject {
     for (const char* other :
          {"HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "OLLAMA_MODELS", "LLAMA_CACHE"})
       environment.remove(other);
-    process.setProcessEnvironment(environment);
+    return environment;
+  }
+  Outcome call(const QStringList& arguments) const {
+    QProcess process;
+    process.setProcessEnvironment(environment());
     process.start(QStringLiteral(DECOSCOPE_CLI), arguments);
     if (!process.waitForFinished(60'000) || process.exitStatus() != QProcess::NormalExit) return {};
     return {process.exitCode(), json::parse(process.readAllStandardOutput().toStdString(), nullptr, false)};
@@ -82,6 +86,32 @@ class TestModelCommands : public QObject {
     QVERIFY(show.document["licence"] == "mit");
     QCOMPARE(show.document["tensors"].size(), std::size_t{1});
     QCOMPARE(show.document["sha256"].get<std::string>().size(), std::size_t{64});
+  }
+  // A table for people: what was measured of the weights with this digest, and nothing where nothing was.
+  void showIsReadable() {
+    const auto shown = [&] {
+      QProcess process;
+      process.setProcessEnvironment(environment());
+      process.start(QStringLiteral(DECOSCOPE_CLI), {"models", "show", "Strange"});
+      return process.waitForFinished(60'000) ? QString::fromUtf8(process.readAllStandardOutput()) : QString();
+    };
+    const QString before = shown();
+    QVERIFY2(before.contains("licence       mit\n"), qPrintable(before));
+    QVERIFY(before.contains("models measure Strange"));
+    const std::string digest = call({"models", "show", "strange", "--json"}).document["sha256"];
+    QVERIFY(QDir(home_.path()).mkpath("cache/decoscope/distances"));
+    writeFile(
+        path(("cache/decoscope/distances/sha256-" + digest + "-q8.json").c_str()),
+        R"({"dtype":"q8","reference":"f32","tokens":2000,"divergence":0.00025,"largest_divergence":0.01,)"
+        R"("agreement":0.985,"perplexity":10.01,"reference_perplexity":10.0})");
+    const QString after = shown();
+    QVERIFY2(after.contains("over 2000 tokens"), qPrintable(after));
+    QVERIFY2(after.contains(QRegularExpression("q8 +0\\.00025 +98\\.50 % +10\\.0100 +\\+0\\.100 %\n")),
+             qPrintable(after));
+    QVERIFY(!after.contains("models measure"));
+    const json precisions = call({"models", "show", "strange", "--json"}).document["precisions"];
+    QCOMPARE(precisions.size(), std::size_t{1});
+    QVERIFY(precisions[0]["kl_nats"] == 0.00025 && precisions[0]["top1_agreement"] == 0.985);
   }
   void mistakesHaveTheirExitCodes() {
     const Outcome typo = call({"models", "show", "Strnge", "--json"});

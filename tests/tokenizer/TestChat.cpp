@@ -1,4 +1,5 @@
 #include <QDir>
+#include <QTemporaryDir>
 #include <QTest>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -85,6 +86,35 @@ class TestChat : public QObject {
     QCOMPARE(*plain, std::string("True 1 t None False low False [] False"));
     const auto prompted = renderChat(chatTemplate, *chat, {.addGenerationPrompt = true, .bosToken = "<s>"});
     QCOMPARE(*prompted, std::string("True 1 t None False low True [<s>] False"));
+  }
+
+  void tokenizersFillInTheirTokensAndTemplates() {
+    QTemporaryDir folder;
+    const auto write = [&](const char* name, const char* text) {
+      std::ofstream(folder.filePath(name).toStdString()) << text;
+    };
+    // The vocabulary lacks the texts that the configuration names; templates see them all the same.
+    write("tokenizer.json", R"({"model":{"type":"BPE","vocab":{"a":0,"b":1},"merges":[]}})");
+    write("tokenizer_config.json",
+          R"({"bos_token":"<s>","eos_token":{"content":"</s>"},"pad_token":"<pad>","unk_token":null,
+              "chat_template":[
+                {"name":"default","template":"plain {{ bos_token }}{{ eos_token }}{{ pad_token }}{{ unk_token is defined }}"},
+                {"name":"tool_use","template":"tools {{ tools[0].name }}{{ eos_token }}"}]})");
+    write("generation_config.json", R"({"eos_token_id":[1]})");
+    const auto tokenizer = loadTokenizer(folder.path().toStdString());
+    QVERIFY2(tokenizer.has_value(), tokenizer ? "" : tokenizer.error().text().c_str());
+    const auto plain = parseChat(R"([{"role":"user","content":"x"}])", "chat");
+    QCOMPARE(renderChat(**tokenizer, *plain).value_or(""), std::string("plain <s></s><pad>False"));
+    QCOMPARE(
+        renderChat(**tokenizer, *plain, {.bosToken = "B", .namedTokens = {{"pad_token", "P"}}}).value_or(""),
+        std::string("plain B</s>PFalse"));
+    const auto tools =
+        parseChat(R"({"messages":[{"role":"user","content":"x"}],"tools":[{"name":"t"}]})", "chat");
+    QCOMPARE(renderChat(**tokenizer, *tools).value_or(""), std::string("tools t</s>"));
+    write("tokenizer_config.json",
+          R"({"chat_template":"one {{ tools[0].name }}{{ bos_token is defined }}"})");
+    QCOMPARE(renderChat(**loadTokenizer(folder.path().toStdString()), *tools).value_or(""),
+             std::string("one tFalse"));
   }
 
   void whatIsNotAChatIsRefused_data() {

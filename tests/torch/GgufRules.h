@@ -55,7 +55,7 @@ class GgufRules {
   }
 
   GgufContents contents() const {
-    const nlohmann::json rules = readReference("gguf/rules.json");
+    const nlohmann::json rules = referenceOf("gguf/rules.json");
     const Family family = familyOf(rules["families"], config_["model_type"]);
     GgufContents result;
     result.metadata.emplace_back("general.architecture", family.architecture);

@@ -1,20 +1,23 @@
-// The tiny checkpoints of reference/*.json and what to hold models of them against.
+// The tiny checkpoints of reference/*.json (made by reference/make.py): their weights, written as a Hugging
+// Face folder, and loaded.
 #pragma once
 
 #include <QString>
 #include <cmath>
 #include <fstream>
+#include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "core/model/torch/TransformerModel.h"
 #include "core/model/weights/WeightFile.h"
 
 namespace decoscope {
 
-inline const QString kReference = QStringLiteral(DECOSCOPE_SOURCE_DIR "/tests/torch/reference");
-
-inline nlohmann::json readReference(const QString& file) {
-  std::ifstream stream((kReference + "/" + file).toStdString());
+inline nlohmann::json referenceOf(const std::string& name) {
+  std::ifstream stream(std::string(DECOSCOPE_SOURCE_DIR "/tests/torch/reference/") + name);
   return nlohmann::json::parse(stream);
 }
 
@@ -56,6 +59,18 @@ inline void writeCheckpoint(const std::string& folder, const nlohmann::json& doc
   file.write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size() * 4));
 }
 
+inline std::unique_ptr<Model> load(const std::string& folder, const char* device, QString& problem,
+                                   const char* dtype = "f32") {
+  const auto weights = openWeights(folder);
+  if (!weights) return problem = QString::fromStdString(weights.error().text()), nullptr;
+  LoadOptions options;
+  options.dtype = dtype;
+  options.device = device;
+  auto model = loadTransformer(*weights, folder, options, StopToken());
+  if (!model) return problem = QString::fromStdString(model.error().text()), nullptr;
+  return std::move(*model);
+}
+
 inline double deviation(const std::vector<float>& v) {
   double mean = 0, sum = 0;
   for (const float x : v) mean += x / static_cast<double>(v.size());
@@ -67,19 +82,9 @@ inline double largestDifference(std::span<const float> a, std::span<const float>
   if (a.size() != b.size()) return INFINITY;
   double largest = 0;
   for (std::size_t i = 0; i < a.size(); ++i)
-    largest = std::max(largest, std::abs(static_cast<double>(a[i]) - b[i]));
+    // A NaN is as far off as can be.
+    largest = std::max(largest, std::isnan(a[i] - b[i]) ? INFINITY : std::abs(double{a[i]} - b[i]));
   return largest;
-}
-
-inline std::unique_ptr<Model> load(const std::string& folder, const char* device, QString& problem) {
-  const auto weights = openWeights(folder);
-  if (!weights) return problem = QString::fromStdString(weights.error().text()), nullptr;
-  LoadOptions options;
-  options.dtype = "f32";
-  options.device = device;
-  auto model = loadTransformer(*weights, folder, options, StopToken());
-  if (!model) return problem = QString::fromStdString(model.error().text()), nullptr;
-  return std::move(*model);
 }
 
 }  // namespace decoscope

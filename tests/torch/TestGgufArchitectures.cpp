@@ -12,8 +12,10 @@ using nlohmann::json;
 
 namespace {
 
+const QString kReference = QStringLiteral(DECOSCOPE_SOURCE_DIR "/tests/torch/reference");
+
 QStringList references() {
-  const json unsaid = readReference("gguf/rules.json")["unsaid"];
+  const json unsaid = referenceOf("gguf/rules.json")["unsaid"];
   QStringList files;
   for (const QString& file : QDir(kReference).entryList({"*.json"}))
     if (!unsaid.contains(file.chopped(5).toStdString())) files.push_back(file);
@@ -171,7 +173,7 @@ class TestGgufArchitectures : public QObject {
   }
   void conforms() {
     QFETCH(QString, file);
-    const json document = readReference(file);
+    const json document = referenceOf(file.toStdString());
     const QString problem = problemOf(GgufRules(document).contents(), document);
     QVERIFY2(problem.isEmpty(), qPrintable(problem));
   }
@@ -184,7 +186,7 @@ class TestGgufArchitectures : public QObject {
   void otherWaysToSayIt() {
     QFETCH(int, index);
     const Variant& variant = variants()[static_cast<std::size_t>(index)];
-    const json document = readReference(variant.file);
+    const json document = referenceOf(variant.file);
     GgufContents contents = GgufRules(document).contents();
     variant.change(contents);
     const QString problem = problemOf(contents, document);
@@ -199,14 +201,14 @@ class TestGgufArchitectures : public QObject {
   void keysCount() {
     QFETCH(int, index);
     const Variant& mistake = mistakes()[static_cast<std::size_t>(index)];
-    const json document = readReference(mistake.file);
+    const json document = referenceOf(mistake.file);
     GgufContents contents = GgufRules(document).contents();
     mistake.change(contents);
     QVERIFY(problemOf(contents, document).contains("deviations away"));
   }
 
   void refusesAPatternThatNamesOtherLayers() {
-    const json document = readReference("gemma3-plain.json");
+    const json document = referenceOf("gemma3-plain.json");
     GgufContents contents = GgufRules(document).contents();
     contents.set("attention.sliding_window_pattern", std::vector<bool>{true, false, true});
     QVERIFY(problemOf(contents, document).contains("3 entries for 7 layers"));

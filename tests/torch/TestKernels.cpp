@@ -1,6 +1,7 @@
 // The CPU kernels against plain loops, and their promise: a row's result does not depend on its neighbours.
 #include <QTest>
 #include <cmath>
+#include <numeric>
 
 #include "core/model/torch/kernels/Kernels.h"
 
@@ -160,10 +161,10 @@ class TestKernels : public QObject {
   }
   void sinksAndCapsEnterTheSoftmax() {
     const std::vector<float> query = {1, 2}, keys = {1, 0, 0, 1, 2, 2}, values = {1, 10, 2, 20, 3, 30};
-    std::vector<float> out(2), scratch(3), weights(3);
+    std::vector<float> out(2), weights(3);
     const float sink = 1.5f;
-    kernels::attend(query.data(), keys.data(), values.data(), 2, 2, nullptr, 3, {0.5f, 2, &sink}, out.data(),
-                    scratch.data(), weights.data());
+    const kernels::AttentionQuery one{query.data(), 3, &sink, weights.data(), out.data()};
+    kernels::attend({&one, 1}, {keys.data(), values.data(), 2, 2}, nullptr, 0.5f, 2);
     const double scores[] = {2 * std::tanh(0.25), 2 * std::tanh(0.5), 2 * std::tanh(1.5)};
     double sum = std::exp(1.5);
     for (const double score : scores) sum += std::exp(score);
@@ -173,6 +174,54 @@ class TestKernels : public QObject {
       first += std::exp(scores[i]) / sum * values[static_cast<std::size_t>(2 * i)];
     }
     QVERIFY(std::abs(out[0] - first) < 1e-5);
+  }
+  // Tiled in any way, with the slots named or not, a query's result has the same bits.
+  void queriesDoNotDependOnTheirTile_data() {
+    QTest::addColumn<int>("headSize");
+    for (const int size : {2, 16, 64, 72, 100, 128}) QTest::addRow("heads of %d", size) << size;
+  }
+  void queriesDoNotDependOnTheirTile() {
+    QFETCH(int, headSize);
+    const auto size = static_cast<std::size_t>(headSize), slots = std::size_t(75);
+    std::vector<float> keys(slots * size), values(keys.size()), queries(4 * size);
+    for (std::size_t i = 0; i < keys.size(); ++i) keys[i] = std::sin(static_cast<float>(i));
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] = std::cos(static_cast<float>(5 * i));
+    for (std::size_t i = 0; i < queries.size(); ++i) queries[i] = std::sin(static_cast<float>(7 * i));
+    const kernels::AttentionCache cache{keys.data(), values.data(), size, size};
+    std::vector<std::int32_t> list(slots);
+    std::iota(list.begin(), list.end(), 0);
+    std::vector<std::vector<float>> out(4), weights(4);
+    std::vector<kernels::AttentionQuery> tile;
+    for (std::size_t q = 0; q < 4; ++q) {
+      out[q].resize(size);
+      weights[q].resize(slots);
+      tile.push_back({queries.data() + q * size, slots - 3 + q - (q == 3 ? 1 : 0), nullptr, weights[q].data(),
+                      out[q].data()});
+    }
+    kernels::attend(tile, cache, nullptr, 0.3f, 0);
+    for (std::size_t q = 0; q < 4; ++q) {
+      std::vector<float> alone(size), probabilities(slots);
+      const kernels::AttentionQuery one{tile[q].query, tile[q].count, nullptr, probabilities.data(),
+                                        alone.data()};
+      kernels::attend({&one, 1}, cache, list.data(), 0.3f, 0);
+      QVERIFY(alone == out[q]);
+      double sum = 0, largest = -INFINITY;
+      std::vector<double> scores;
+      for (std::size_t s = 0; s < one.count; ++s) {
+        double score = 0;
+        for (std::size_t k = 0; k < size; ++k)
+          score += static_cast<double>(one.query[k]) * keys[s * size + k];
+        scores.push_back(0.3f * score);
+        largest = std::max(largest, scores.back());
+      }
+      for (const double score : scores) sum += std::exp(score - largest);
+      for (std::size_t k = 0; k < size; ++k) {
+        double wanted = 0;
+        for (std::size_t s = 0; s < one.count; ++s)
+          wanted += std::exp(scores[s] - largest) / sum * values[s * size + k];
+        QVERIFY(std::abs(wanted - alone[k]) < 1e-5);
+      }
+    }
   }
   void layersAreNormed() {
     const std::vector<float> x = {1, 2, 4, 9}, weight = {1, 2, 3, 4}, bias = {0.5f, 0, -1, 2};

@@ -144,15 +144,18 @@ class TestTransformer : public QObject {
     ids.insert(ids.end(), more.begin(), more.end());
     QCOMPARE(ids, wanted);
   }
-  void lladaConforms_data() {
+  void maskedDiffusionConforms_data() {
+    QTest::addColumn<QString>("folder");
     QTest::addColumn<QString>("device");
-    QTest::newRow("cpu") << "cpu";
-    QTest::newRow("cpu-reference") << "cpu-reference";
+    for (const char* folder : {"llada-layout", "dream-layout"})
+      for (const char* device : {"cpu", "cpu-reference"})
+        QTest::addRow("%s %s", folder, device) << folder << device;
   }
-  void lladaConforms() {
+  void maskedDiffusionConforms() {
     if (!hasFixtures()) QSKIP("the reference data is not there");
+    QFETCH(QString, folder);
     QFETCH(QString, device);
-    const std::string path = kFixtures + "/hf/llada-layout";
+    const std::string path = kFixtures + "/hf/" + folder.toStdString();
     auto loaded = loadModel(path, withType("f32", device.toStdString()), StopToken());
     QVERIFY2(loaded.has_value(), loaded ? "" : loaded.error().text().c_str());
     QVERIFY(loaded->model->capabilities().maskedDiffusion);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/model/torch/ConfigReader.h"
 #include "core/model/torch/families/Families.h"
 
 namespace decoscope {
@@ -13,7 +14,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kLargestLayerCount = 4096;
 constexpr std::uintmax_t kLargestConfig = 64 << 20;
 
 Status checkShape(const TransformerConfig& c, const std::string& where) {

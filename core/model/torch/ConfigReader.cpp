@@ -48,6 +48,17 @@ int ConfigReader::integer(const char* key, std::optional<int> fallback) const {
   return value->get<int>();
 }
 
+int ConfigReader::layers(const char* key) const {
+  const int count = integer(key);
+  if (count <= kLargestLayerCount) return count;
+  report({ErrorCode::badInput,
+          std::string("the field '") + key + "' names " + std::to_string(count) + " layers, more than " +
+              std::to_string(kLargestLayerCount),
+          where_,
+          {}});
+  return 0;
+}
+
 double ConfigReader::real(const char* key, double fallback) const {
   const json* value = find(key);
   return value && value->is_number() ? value->get<double>() : fallback;

@@ -12,6 +12,8 @@
 
 namespace decoscope {
 
+constexpr int kLargestLayerCount = 4096;
+
 // One JSON object; must outlive the reader.
 class ConfigReader {
  public:
@@ -21,6 +23,8 @@ class ConfigReader {
   bool mentions(const char* key) const;  // present, perhaps null
   // Sizes: 0 … 2^30. Without a fallback the field must be there.
   int integer(const char* key, std::optional<int> fallback = {}) const;
+  // The number of layers, which must be sensible before anything is said of each of them.
+  int layers(const char* key) const;
   double real(const char* key, double fallback) const;
   bool boolean(const char* key, bool fallback) const;
   std::string text(const char* key, std::string fallback = {}) const;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 
 #include "core/model/torch/Arithmetic.h"
 #include "core/model/torch/kernels/Kernels.h"
@@ -87,28 +88,42 @@ class KernelArithmetic final : public Arithmetic {
   void attend(const TransformerConfig& config, const Block& block, const Tensor& queryKeyValue,
               const Visible& visible, Tensor& out, std::vector<float>* weights) override {
     const std::int64_t rows = queryKeyValue.size(0), heads = config.heads, headSize = config.headSize,
-                       group = heads / config.keyValueHeads, total = visible.total(),
-                       keyWidth = config.keyValueHeads * headSize, stride = queryKeyValue.size(1);
+                       keyHeads = config.keyValueHeads, group = heads / keyHeads, total = visible.total(),
+                       stride = queryKeyValue.size(1);
     if (weights) weights->assign(static_cast<std::size_t>(heads * rows * total), 0.0f);
-    workers_->forPieces(rows * heads, kHeadGrain, [&](std::int64_t begin, std::int64_t end) {
-      std::vector<float> scratch(static_cast<std::size_t>(total)),
-          probabilities(weights ? scratch.size() : 0);
+    // Queries of one key/value head are taken together where they see the same slots, or the first ones each.
+    // One row alone is dealt out head by head, which keeps more threads busy.
+    const bool lists = visible.slots(0) != nullptr;
+    const auto tile = rows == 1 ? std::int64_t{1} : static_cast<std::int64_t>(kernels::kQueryTile);
+    const std::int64_t span = lists ? group : rows * group;  // queries that may be tiled
+    const std::int64_t tiles = (span + tile - 1) / tile, spans = keyHeads * (lists ? rows : 1);
+    const float* sinks = block.sinks.defined() ? block.sinks.const_data_ptr<float>() : nullptr;
+    workers_->forPieces(spans * tiles, kHeadGrain, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<float> scratch(static_cast<std::size_t>(tile * total));
       for (std::int64_t item = begin; item < end; ++item) {
-        const std::int64_t row = item / heads, head = item % heads, keyHead = head / group;
-        const std::size_t count = visible.count(row);
-        const std::int32_t* slots = visible.slots(row);
-        kernels::attend(queryKeyValue.const_data_ptr<float>() + row * stride + head * headSize,
-                        block.keys.const_data_ptr<float>() + keyHead * headSize,
-                        block.values.const_data_ptr<float>() + keyHead * headSize,
-                        static_cast<std::size_t>(keyWidth), static_cast<std::size_t>(headSize), slots, count,
-                        {config.scale(), config.attentionCap,
-                         block.sinks.defined() ? block.sinks.const_data_ptr<float>() + head : nullptr},
-                        out.data_ptr<float>() + (row * heads + head) * headSize, scratch.data(),
-                        weights ? probabilities.data() : nullptr);
-        if (weights)
-          for (std::size_t i = 0; i < count; ++i)
-            (*weights)[static_cast<std::size_t>((head * rows + row) * total) +
-                       (slots ? static_cast<std::size_t>(slots[i]) : i)] = probabilities[i];
+        const std::int64_t which = item / tiles, first = item % tiles * tile;
+        const std::int64_t keyHead = which % keyHeads;
+        std::array<kernels::AttentionQuery, kernels::kQueryTile> queries;
+        std::array<std::int64_t, kernels::kQueryTile> rowOf{}, headOf{};
+        std::size_t size = 0;
+        for (std::int64_t i = first; i < std::min(first + tile, span); ++i, ++size) {
+          const std::int64_t row = rowOf[size] = lists ? which / keyHeads : i / group;
+          const std::int64_t head = headOf[size] = keyHead * group + i % group;
+          queries[size] = {queryKeyValue.const_data_ptr<float>() + row * stride + head * headSize,
+                           visible.count(row), sinks ? sinks + head : nullptr,
+                           scratch.data() + static_cast<std::int64_t>(size) * total,
+                           out.data_ptr<float>() + (row * heads + head) * headSize};
+        }
+        const std::int32_t* slots = visible.slots(rowOf[0]);
+        kernels::attend({queries.data(), size},
+                        {block.keys.const_data_ptr<float>() + keyHead * headSize,
+                         block.values.const_data_ptr<float>() + keyHead * headSize,
+                         static_cast<std::size_t>(keyHeads * headSize), static_cast<std::size_t>(headSize)},
+                        slots, config.scale(), config.attentionCap);
+        for (std::size_t q = 0; weights && q < size; ++q)
+          for (std::size_t i = 0; i < queries[q].count; ++i)
+            (*weights)[static_cast<std::size_t>((headOf[q] * rows + rowOf[q]) * total) +
+                       (slots ? static_cast<std::size_t>(slots[i]) : i)] = queries[q].weights[i];
       }
     });
   }

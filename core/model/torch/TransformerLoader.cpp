@@ -351,6 +351,7 @@ Result<Linear> Loader::linear(const std::vector<Part>& parts, std::int64_t input
       biased = true;
     }
     first += part.rows;
+    part.tensor->release();
   }
   if (biased) layer.bias = bias.to(plan_.device);
   if (!plan_.packs) {

@@ -85,6 +85,9 @@ class TransformerModel final : public Model {
   at::TensorOptions floats() const { return at::TensorOptions().dtype(at::kFloat).device(device_); }
 
   Status check(const ForwardRequest& request) const;
+  std::int64_t firstSlotOf(const ForwardRequest& request) const {
+    return request.firstLayer > 0 ? cached_ - static_cast<std::int64_t>(request.tokens.size()) : cached_;
+  }
   std::vector<std::int32_t> positionsOf(const ForwardRequest& request, std::int64_t base) const;
   Status followRegime(std::int32_t lastPosition, const StopToken& stop);
   Result<ForwardOutput> run(const ForwardRequest& request, const StopToken& stop);
@@ -92,13 +95,15 @@ class TransformerModel final : public Model {
   void reserveWorkspace(std::int64_t rows);
   Tensor buffer(std::int64_t rows, std::int64_t width) const { return at::empty({rows, width}, floats()); }
 
+  Status embeddingRow(std::int64_t token, std::span<float> row) const;
   Status embed(const Pass& pass, Tensor& x) const;
   void attention(Pass& pass, int layer, Workspace& w);
   void mlp(Pass& pass, int layer, Workspace& w);
   void mixture(const Experts& experts, Workspace& w);
   void expert(const Linear& in, const Linear& out, const Tensor& x, Tensor& inner, Tensor& neurons,
               Tensor& result);
-  void addBranch(const Norm& norm, Tensor& branch, Tensor& x);
+  void addBranch(Pass& pass, TapSite site, int layer, const Norm& norm, Tensor& branch, Tensor& x);
+  void tapBranch(Pass& pass, TapSite site, int layer, const Tensor& branch) const;
   Tensor logits(const Tensor& normed);
   void changeResidual(const ForwardRequest& request, int layer, Tensor& x) const;
   void changeNeurons(const ForwardRequest& request, int layer, Tensor& neurons) const;
@@ -152,8 +157,10 @@ Status TransformerModel::check(const ForwardRequest& request) const {
   const bool resumes = request.firstLayer > 0;
   if (!request.inputs.empty() && static_cast<std::int64_t>(request.inputs.size()) != count * config_.width)
     return fail(ErrorCode::usage, "inputs must hold one vector of the model's width a token");
-  if (resumes && (request.inputs.empty() || request.firstLayer >= config_.layers || count > cached_ ||
-                  request.visibility == Visibility::full))
+  if (request.firstLayer < 0 || (resumes && (request.inputs.empty() || request.firstLayer >= config_.layers ||
+                                             count > cached_ || request.visibility == Visibility::full ||
+                                             !std::equal(request.tokens.begin(), request.tokens.end(),
+                                                         slotTokens_.begin() + (cached_ - count)))))
     return fail(ErrorCode::usage, "a forward can resume only what is cached, with its states as inputs");
   if (!resumes && cached_ + count > config_.context)
     return fail(ErrorCode::badInput,
@@ -163,9 +170,13 @@ Status TransformerModel::check(const ForwardRequest& request) const {
   if (request.lastLayer == 0 || request.lastLayer > config_.layers ||
       (request.lastLayer > 0 && request.lastLayer <= request.firstLayer))
     return fail(ErrorCode::usage, "the model has " + std::to_string(config_.layers) + " layers");
+  // What a forward of some of the layers comes by: a resumed one is given its first stream, and does not
+  // make it.
+  const int first = request.firstLayer, last = request.lastLayer > 0 ? request.lastLayer : config_.layers;
   for (const Tap& tap : request.taps) {
-    if (tap.layer < 0 || tap.layer > (tap.site == TapSite::residual ? config_.layers : config_.layers - 1))
-      return fail(ErrorCode::usage, "there is no layer " + std::to_string(tap.layer));
+    const bool residual = tap.site == TapSite::residual;
+    if (tap.layer < first + (residual && resumes ? 1 : 0) || tap.layer > last - (residual ? 0 : 1))
+      return fail(ErrorCode::usage, "the forward has no layer " + std::to_string(tap.layer) + " to watch");
     if ((tap.site == TapSite::preActivation || tap.site == TapSite::neuron) && config_.sparse(tap.layer))
       return fail(ErrorCode::unsupported,
                   "layer " + std::to_string(tap.layer) + " has experts, whose neurons cannot be watched",
@@ -177,10 +188,13 @@ Status TransformerModel::check(const ForwardRequest& request) const {
                                : change.kind == Intervention::Kind::scale
                                    ? 1
                                    : static_cast<std::size_t>(config_.width);
-    if (change.layer < 0 || change.layer > config_.layers - (neuron ? 1 : 0) || change.row >= count ||
-        change.vector.size() != values ||
+    if (change.layer < first + (!neuron && resumes ? 1 : 0) || change.layer > last - (neuron ? 1 : 0) ||
+        change.row < -1 || change.row >= count || change.vector.size() != values ||
         (neuron && (change.neuron < 0 || change.neuron >= config_.inner || config_.sparse(change.layer))))
       return fail(ErrorCode::usage, "an intervention does not fit the model");
+    if (!neuron && change.kind == Intervention::Kind::clamp &&
+        std::all_of(change.vector.begin(), change.vector.end(), [](float value) { return value == 0; }))
+      return fail(ErrorCode::usage, "a clamp needs a direction, not a vector of zeros");
   }
   return {};
 }
@@ -188,6 +202,7 @@ Status TransformerModel::check(const ForwardRequest& request) const {
 std::vector<std::int32_t> TransformerModel::positionsOf(const ForwardRequest& request,
                                                         std::int64_t base) const {
   if (!request.positions.empty()) return request.positions;
+  if (request.firstLayer > 0) return {slotPositions_.begin() + base, slotPositions_.begin() + cached_};
   std::vector<std::int32_t> positions(request.tokens.size());
   for (std::size_t i = 0; i < positions.size(); ++i) {
     const std::int32_t parent =
@@ -211,7 +226,11 @@ Status TransformerModel::followRegime(std::int32_t lastPosition, const StopToken
   cached_ = 0;
   rotary_.prepare(lastPosition + 1, lastPosition + 1, device_);
   const auto output = run(again, stop);
-  return output ? Status() : Status(tl::unexpected(output.error()));
+  if (output) return {};
+  // Some layers hold keys of the one rotation, some of the other: the next forward starts this again.
+  cached_ = static_cast<std::int64_t>(again.tokens.size());
+  regime_ = -1;
+  return tl::unexpected(output.error());
 }
 
 Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, const StopToken& stop) {
@@ -219,7 +238,7 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
   try {
     const c10::InferenceMode guard;
     const auto start = std::chrono::steady_clock::now();
-    const std::vector<std::int32_t> positions = positionsOf(request, cached_);
+    const std::vector<std::int32_t> positions = positionsOf(request, firstSlotOf(request));
     const std::int32_t last = *std::max_element(positions.begin(), positions.end());
     for (const std::int32_t position : positions)
       if (position < 0 || position >= config_.context)
@@ -242,7 +261,7 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
 
 Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request, const StopToken& stop) {
   const auto rows = static_cast<std::int64_t>(request.tokens.size());
-  const std::int64_t base = request.firstLayer > 0 ? cached_ - rows : cached_;
+  const std::int64_t base = firstSlotOf(request);
   reserveCache(base + rows);
   reserveWorkspace(rows);
   arithmetic_->begin();
@@ -269,13 +288,14 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request, const
     if (config_.parallelResidual) {
       // The MLP reads the stream as the attention found it; what the attention gave is kept aside.
       const Tensor branch = w.projected.clone();
+      tapBranch(pass, TapSite::attentionOutput, layer, branch);
       mlp(pass, layer, w);
       arithmetic_->add(branch, config_.residualScale, w.x);
     } else {
-      addBranch(block.postAttentionNorm, w.projected, w.x);
+      addBranch(pass, TapSite::attentionOutput, layer, block.postAttentionNorm, w.projected, w.x);
       mlp(pass, layer, w);
     }
-    addBranch(block.postMlpNorm, w.projected, w.x);
+    addBranch(pass, TapSite::mlpOutput, layer, block.postMlpNorm, w.projected, w.x);
     changeResidual(request, layer + 1, w.x);
     if (layer + 1 < config_.layers) tap(pass, TapSite::residual, layer + 1, w.x);
   }
@@ -299,6 +319,14 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request, const
   return output;
 }
 
+// A row of the embedding as it stands in the file.
+Status TransformerModel::embeddingRow(std::int64_t token, std::span<float> row) const {
+  DECOSCOPE_TRY(dequantise(*embedding_, token * config_.width, row));
+  if (precision_ == Precision::bf16)
+    for (float& value : row) value = kernels::fromBfloat16(kernels::toBfloat16(value));
+  return {};
+}
+
 Status TransformerModel::embed(const Pass& pass, Tensor& x) const {
   const ForwardRequest& request = pass.request;
   if (!request.inputs.empty()) {
@@ -313,11 +341,7 @@ Status TransformerModel::embed(const Pass& pass, Tensor& x) const {
     for (std::int64_t i = 0; i < pass.rows; ++i) {
       const std::span<float> row(x.data_ptr<float>() + i * config_.width,
                                  static_cast<std::size_t>(config_.width));
-      DECOSCOPE_TRY(dequantise(
-          *embedding_, request.tokens[static_cast<std::size_t>(i)] * static_cast<std::int64_t>(config_.width),
-          row));
-      if (precision_ == Precision::bf16)
-        for (float& value : row) value = kernels::fromBfloat16(kernels::toBfloat16(value));
+      DECOSCOPE_TRY(embeddingRow(request.tokens[static_cast<std::size_t>(i)], row));
     }
   }
   if (config_.embeddingScale != 1) x.mul_(config_.embeddingScale);
@@ -328,7 +352,7 @@ Status TransformerModel::embed(const Pass& pass, Tensor& x) const {
   return {};
 }
 
-// Leaves what the attention adds in `projected`, and its normed input in `normed`.
+// Leaves the attention's result in `projected`, and its normed input in `normed`.
 void TransformerModel::attention(Pass& pass, int layer, Workspace& w) {
   Block& block = model_.blocks[static_cast<std::size_t>(layer)];
   if (block.attentionNorm.present)
@@ -360,10 +384,9 @@ void TransformerModel::attention(Pass& pass, int layer, Workspace& w) {
     tap(pass, TapSite::attentionWeights, layer,
         at::from_blob(weights.data(), {config_.heads, pass.rows, pass.visible.total()}, at::kFloat));
   arithmetic_->linear(block.attentionOutput, w.attended, w.projected);
-  tap(pass, TapSite::attentionOutput, layer, w.projected);
 }
 
-// Leaves what the MLP adds in `projected`.
+// Leaves the MLP's result in `projected`.
 void TransformerModel::mlp(Pass& pass, int layer, Workspace& w) {
   Block& block = model_.blocks[static_cast<std::size_t>(layer)];
   if (block.mlpNorm.present)
@@ -381,7 +404,6 @@ void TransformerModel::mlp(Pass& pass, int layer, Workspace& w) {
     tap(pass, TapSite::neuron, layer, w.neurons);
     arithmetic_->linear(block.mlpOut, w.neurons, w.projected);
   }
-  tap(pass, TapSite::mlpOutput, layer, w.projected);
 }
 
 // Every row goes through its best experts; the rows of one expert run together, and each row adds its experts
@@ -457,15 +479,22 @@ void TransformerModel::expert(const Linear& in, const Linear& out, const Tensor&
   arithmetic_->linear(out, neurons, result);
 }
 
-void TransformerModel::addBranch(const Norm& norm, Tensor& branch, Tensor& x) {
+void TransformerModel::addBranch(Pass& pass, TapSite site, int layer, const Norm& norm, Tensor& branch,
+                                 Tensor& x) {
   if (norm.present) arithmetic_->norm(norm, branch, branch);
+  tapBranch(pass, site, layer, branch);
   arithmetic_->add(branch, config_.residualScale, x);
+}
+
+void TransformerModel::tapBranch(Pass& pass, TapSite site, int layer, const Tensor& branch) const {
+  if (watches(pass, site, layer))
+    tap(pass, site, layer, config_.residualScale == 1 ? branch : branch * config_.residualScale);
 }
 
 Tensor TransformerModel::logits(const Tensor& normed) {
   const std::int64_t wanted = normed.size(0);
   // The buffer is used again once no handle holds it.
-  if (!logits_.defined() || logits_.size(0) < wanted || logits_.use_count() > 1)
+  if (!logits_.defined() || logits_.size(0) < wanted || logits_.storage().use_count() > 1)
     logits_ = buffer(std::max<std::int64_t>(wanted, 1), config_.vocabulary);
   Tensor result = logits_.narrow(0, 0, wanted);
   arithmetic_->linear(model_.head, normed, result);
@@ -570,7 +599,7 @@ Result<std::vector<float>> TransformerModel::weights(MatrixRole role, int layer,
     for (std::int64_t i = 0; i < height; ++i) {
       const std::int64_t output = before + (columns ? i : first + i);
       if (fromFile)
-        DECOSCOPE_TRY(dequantise(*embedding_, output * matrix.inputs, row));
+        DECOSCOPE_TRY(embeddingRow(output, row));
       else if (arithmetic_->packs())
         matrix.packed.getRow(static_cast<std::size_t>(output), row.data());
       else {

@@ -265,6 +265,7 @@ class GgufReader {
                     file_->path() + ", byte " + std::to_string(base) + " + " + std::to_string(offset),
                     "The file is truncated: download or copy it again.");
       shard_.tensors[i].data = bytes_.subspan(base + offset, size);
+      shard_.tensors[i].mapped = file_->mapped();
     }
     std::vector<std::size_t> order(shard_.tensors.size());
     std::iota(order.begin(), order.end(), std::size_t{0});

@@ -23,6 +23,7 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
   const std::string& path() const { return path_; }
+  bool mapped() const { return owned_.empty(); }
 
  private:
   MappedFile(std::string path, const std::byte* data, std::size_t size)

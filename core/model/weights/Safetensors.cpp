@@ -163,6 +163,7 @@ Result<WeightTensor> tensorOf(const MappedFile& file, Entry& entry, std::span<co
                     std::to_string(to - from),
                 where);
   tensor.data = buffer.subspan(from, size);
+  tensor.mapped = file.mapped();
   tensor.name = std::move(entry.name);
   return tensor;
 }

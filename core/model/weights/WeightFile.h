@@ -76,7 +76,11 @@ struct WeightTensor {
   std::string typeName;             // as the file calls it, also for types we cannot read
   std::vector<std::int64_t> shape;  // row-major: the last dimension is contiguous (GGUF's order reversed)
   std::span<const std::byte> data;  // into the map; valid as long as the file object
+  bool mapped = false;              // `data` lies in a mapping of a file, not in memory of our own
   std::int64_t elements() const;
+  // Tells the system that the bytes are not needed soon, so that reading a file once does not keep it in
+  // memory beside what was made of it. They can be read again at any time.
+  void release() const;
 };
 
 // A GGUF metadata value. Arrays of strings and of integers keep their types; others are flattened to double.

@@ -7,7 +7,7 @@ Family lladaFamily() {
   return {{"llada"}, {}, [](const ConfigReader& reader, Architecture& architecture) {
             TransformerConfig& c = architecture.config;
             c.diffusion = true;
-            c.layers = reader.integer("n_layers");
+            c.layers = reader.layers("n_layers");
             c.width = reader.integer("d_model");
             c.heads = reader.integer("n_heads");
             c.keyValueHeads = reader.integer("n_kv_heads", c.heads);

@@ -9,7 +9,7 @@ Family falconFamily() {
           {"falcon"},
           [](const ConfigReader& reader, Architecture& architecture) {
             TransformerConfig& c = architecture.config;
-            c.layers = reader.integer(reader.has("num_hidden_layers") ? "num_hidden_layers" : "n_layer");
+            c.layers = reader.layers(reader.has("num_hidden_layers") ? "num_hidden_layers" : "n_layer");
             c.width = reader.integer("hidden_size");
             c.heads = reader.integer(reader.has("num_attention_heads") ? "num_attention_heads" : "n_head");
             const bool fresh = reader.boolean("new_decoder_architecture", false);

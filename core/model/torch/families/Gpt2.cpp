@@ -8,7 +8,7 @@ Family gpt2Family() {
           {"gpt2"},
           [](const ConfigReader& reader, Architecture& architecture) {
             TransformerConfig& c = architecture.config;
-            c.layers = reader.integer("n_layer");
+            c.layers = reader.layers("n_layer");
             c.width = reader.integer("n_embd");
             c.heads = c.keyValueHeads = reader.integer("n_head");
             c.headSize = c.heads > 0 ? c.width / c.heads : 0;

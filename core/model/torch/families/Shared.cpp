@@ -10,7 +10,8 @@ namespace {
 using nlohmann::json;
 
 int rotaryDimensions(int headSize, double share) {
-  return static_cast<int>(headSize * share) / 2 * 2;
+  // Whatever a file says; sizes that do not fit are refused later.
+  return static_cast<int>(std::clamp(headSize * share, -2.0, 0x1p30)) / 2 * 2;
 }
 
 RopeConfig readOneRope(const ConfigReader& outer, const ConfigReader& inner, const TransformerConfig& config,
@@ -171,7 +172,7 @@ void nameExperts(TensorNames& names) {
 
 void readLlama(const ConfigReader& reader, Architecture& architecture) {
   TransformerConfig& c = architecture.config;
-  c.layers = reader.integer("num_hidden_layers");
+  c.layers = reader.layers("num_hidden_layers");
   c.width = reader.integer("hidden_size");
   c.heads = reader.integer("num_attention_heads");
   c.keyValueHeads = reader.integer("num_key_value_heads", c.heads);

@@ -257,76 +257,6 @@ void LayerNorm(const float* x, const float* weight, const float* bias, float eps
     out[i] = (x[i] - centre) * factor * (weight ? weight[i] : 1.0f) + (bias ? bias[i] : 0.0f);
 }
 
-float DotProduct(const float* a, const float* b, std::size_t size) {
-  const FloatTag d;
-  auto sum = hn::Zero(d);
-  std::size_t i = 0;
-  for (; i + kLanes <= size; i += kLanes) sum = hn::MulAdd(hn::LoadU(d, a + i), hn::LoadU(d, b + i), sum);
-  float total = hn::GetLane(hn::SumOfLanes(d, sum));
-  for (; i < size; ++i) total += a[i] * b[i];
-  return total;
-}
-
-void Attend(const float* query, const float* keys, const float* values, std::size_t stride,
-            std::size_t headSize, const std::int32_t* slots, std::size_t count, const Softmax& softmax,
-            float* out, float* scores, float* weights) {
-  const FloatTag d;
-  const auto slot = [&](std::size_t i) {
-    return static_cast<std::size_t>(slots ? slots[i] : static_cast<std::int32_t>(i));
-  };
-  float largest = softmax.sink ? *softmax.sink : -INFINITY;
-  for (std::size_t i = 0; i < count; ++i) {
-    float score = DotProduct(query, keys + slot(i) * stride, headSize) * softmax.scale;
-    if (softmax.cap > 0) score = softmax.cap * std::tanh(score / softmax.cap);
-    scores[i] = score;
-    largest = std::max(largest, score);
-  }
-  const auto shift = hn::Set(d, largest);
-  std::size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes)
-    hn::StoreU(hn::Exp(d, hn::Sub(hn::LoadU(d, scores + i), shift)), d, scores + i);
-  if (i < count) {
-    float lanes[kLanes] = {};
-    std::copy(scores + i, scores + count, lanes);
-    hn::StoreU(hn::Exp(d, hn::Sub(hn::LoadU(d, lanes), shift)), d, lanes);
-    std::copy(lanes, lanes + (count - i), scores + i);
-  }
-  float total = softmax.sink ? std::exp(*softmax.sink - largest) : 0;
-  for (std::size_t j = 0; j < count; ++j) total += scores[j];
-  const float factor = 1.0f / total;
-  for (std::size_t j = 0; j < count; ++j) scores[j] *= factor;
-  if (weights) std::copy(scores, scores + count, weights);
-  // Every element of `out` sums over the slots in their order, whichever way the elements are dealt out to
-  // registers.
-  std::size_t k = 0;
-  for (; k + 4 * kLanes <= headSize; k += 4 * kLanes) {
-    auto sum0 = hn::Zero(d), sum1 = hn::Zero(d), sum2 = hn::Zero(d), sum3 = hn::Zero(d);
-    for (std::size_t j = 0; j < count; ++j) {
-      const float* value = values + slot(j) * stride + k;
-      const auto w = hn::Set(d, scores[j]);
-      sum0 = hn::MulAdd(hn::LoadU(d, value), w, sum0);
-      sum1 = hn::MulAdd(hn::LoadU(d, value + kLanes), w, sum1);
-      sum2 = hn::MulAdd(hn::LoadU(d, value + 2 * kLanes), w, sum2);
-      sum3 = hn::MulAdd(hn::LoadU(d, value + 3 * kLanes), w, sum3);
-    }
-    hn::StoreU(sum0, d, out + k);
-    hn::StoreU(sum1, d, out + k + kLanes);
-    hn::StoreU(sum2, d, out + k + 2 * kLanes);
-    hn::StoreU(sum3, d, out + k + 3 * kLanes);
-  }
-  for (; k + kLanes <= headSize; k += kLanes) {
-    auto sum = hn::Zero(d);
-    for (std::size_t j = 0; j < count; ++j)
-      sum = hn::MulAdd(hn::LoadU(d, values + slot(j) * stride + k), hn::Set(d, scores[j]), sum);
-    hn::StoreU(sum, d, out + k);
-  }
-  for (; k < headSize; ++k) {
-    float sum = 0;
-    for (std::size_t j = 0; j < count; ++j) sum += values[slot(j) * stride + k] * scores[j];
-    out[k] = sum;
-  }
-}
-
 Summary Summarise(const float* row, std::size_t size) {
   const FloatTag d;
   Summary summary;
@@ -416,7 +346,6 @@ HWY_EXPORT(LayerNorm);
 HWY_EXPORT(Add);
 HWY_EXPORT(Rotate);
 HWY_EXPORT(RoundToBfloat16);
-HWY_EXPORT(Attend);
 HWY_EXPORT(Summarise);
 HWY_EXPORT(Largest);
 
@@ -462,12 +391,6 @@ void add(const float* values, std::size_t size, float* out, float factor) {
 }
 void rotate(float* values, const float* cosine, const float* sine, std::size_t half) {
   HWY_DYNAMIC_DISPATCH(Rotate)(values, cosine, sine, half);
-}
-void attend(const float* query, const float* keys, const float* values, std::size_t stride,
-            std::size_t headSize, const std::int32_t* slots, std::size_t count, const Softmax& softmax,
-            float* out, float* scratch, float* weights) {
-  HWY_DYNAMIC_DISPATCH(Attend)
-  (query, keys, values, stride, headSize, slots, count, softmax, out, scratch, weights);
 }
 Summary summarise(const float* row, std::size_t size) {
   return HWY_DYNAMIC_DISPATCH(Summarise)(row, size);

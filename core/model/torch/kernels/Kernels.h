@@ -47,18 +47,26 @@ void rotate(float* values, const float* cosine, const float* sine, std::size_t h
 // out[i] += factor · values[i].
 void add(const float* values, std::size_t size, float* out, float factor = 1);
 
-struct Softmax {
-  float scale = 1;
-  float cap = 0;                // > 0: scores become cap · tanh(score / cap)
-  const float* sink = nullptr;  // a further logit that takes probability and gives nothing
+// One query head of one row.
+struct AttentionQuery {
+  const float* query = nullptr;  // [head size]
+  std::size_t count = 0;         // slots that it sees
+  const float* sink = nullptr;   // a further logit that takes probability and gives nothing
+  float* weights = nullptr;      // receives the probabilities, [count]
+  float* out = nullptr;          // [head size]
 };
+// Keys and values of one head; slots stand `stride` floats apart.
+struct AttentionCache {
+  const float *keys = nullptr, *values = nullptr;
+  std::size_t stride = 0, headSize = 0;
+};
+inline constexpr std::size_t kQueryTile = 4;
 
-// One query head over the given slots: out[d] = Σ_s softmax_s(q · K[s]) V[s]. Keys and values of a
-// slot stand `stride` floats apart; `slots` null means 0 … count−1. `weights` (may be null) receives the
-// probabilities; `scratch` holds count floats.
-void attend(const float* query, const float* keys, const float* values, std::size_t stride,
-            std::size_t headSize, const std::int32_t* slots, std::size_t count, const Softmax& softmax,
-            float* out, float* scratch, float* weights);
+// out[d] = Σ_s softmax_s(scale · q · K[s]) V[s] for up to kQueryTile queries of the same key/value head,
+// which share what is read. Scores become cap · tanh(score / cap) where cap > 0. `slots` lists what all of
+// them see; null means 0 … count − 1 of each.
+void attend(std::span<const AttentionQuery> queries, const AttentionCache& cache, const std::int32_t* slots,
+            float scale, float cap);
 
 struct Summary {
   float largest = 0;

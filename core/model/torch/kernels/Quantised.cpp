@@ -30,39 +30,55 @@ HWY_INLINE FloatVector LoadHalf(const std::uint16_t* at) {
   return hn::PromoteTo(d, hn::LoadU(dh, reinterpret_cast<const hwy::float16_t*>(at)));
 }
 
-// The weights of one k of one vector of outputs, before scaling.
-struct HalfWeights {
-  const std::uint16_t* base;
-  std::size_t inputs;
-  HalfWeights(const PackedMatrix& m, std::size_t group)
-      : base(m.half.data() + group * m.inputs * kGroup), inputs(m.inputs) {}
-  HWY_INLINE FloatVector At(std::size_t k, std::size_t vector) const {
-    return LoadHalf(base + k * kGroup + vector * kLanes);
+// A format gives the weights of eight successive k (a unit) of one vector of outputs, before scaling. The
+// index within the unit is known when compiling, so that shifts are constants.
+struct HalfUnit {
+  static constexpr std::size_t kElements = 8 * kGroup;  // of storage a unit and group
+  using Element = std::uint16_t;
+  static const Element* Base(const PackedMatrix& m, std::size_t group) {
+    return m.half.data() + group * m.inputs * kGroup;
+  }
+  const Element* at;
+  HWY_INLINE void Load(const Element* unit, std::size_t vector) { at = unit + vector * kLanes; }
+  template <std::size_t kIndex>
+  HWY_INLINE FloatVector Get() const {
+    return LoadHalf(at + kIndex * kGroup);
   }
 };
 
-struct ByteWeights {
-  const std::int8_t* base;
-  ByteWeights(const PackedMatrix& m, std::size_t group)
-      : base(m.bytes8.data() + group * m.blocks() * kBlock * kGroup) {}
-  HWY_INLINE FloatVector At(std::size_t k, std::size_t vector) const {
+struct ByteUnit {
+  static constexpr std::size_t kElements = 8 * kGroup;
+  using Element = std::int8_t;
+  static const Element* Base(const PackedMatrix& m, std::size_t group) {
+    return m.bytes8.data() + group * m.blocks() * kBlock * kGroup;
+  }
+  const Element* at;
+  HWY_INLINE void Load(const Element* unit, std::size_t vector) { at = unit + vector * kLanes; }
+  template <std::size_t kIndex>
+  HWY_INLINE FloatVector Get() const {
     const FloatTag d;
     const hn::Rebind<std::int32_t, FloatTag> di;
     const hn::Rebind<std::int8_t, FloatTag> db;
-    return hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(db, base + k * kGroup + vector * kLanes)));
+    return hn::ConvertTo(d, hn::PromoteTo(di, hn::LoadU(db, at + kIndex * kGroup)));
   }
 };
 
-struct NibbleWeights {
-  const std::uint32_t* base;
-  NibbleWeights(const PackedMatrix& m, std::size_t group)
-      : base(m.words4.data() + group * m.blocks() * (kBlock / 8) * kGroup) {}
-  HWY_INLINE FloatVector At(std::size_t k, std::size_t vector) const {
+struct NibbleUnit {
+  static constexpr std::size_t kElements = kGroup;
+  using Element = std::uint32_t;
+  static const Element* Base(const PackedMatrix& m, std::size_t group) {
+    return m.words4.data() + group * m.blocks() * (kBlock / 8) * kGroup;
+  }
+  hn::Vec<hn::Rebind<std::uint32_t, FloatTag>> word;
+  HWY_INLINE void Load(const Element* unit, std::size_t vector) {
+    word = hn::LoadU(hn::Rebind<std::uint32_t, FloatTag>(), unit + vector * kLanes);
+  }
+  template <std::size_t kIndex>
+  HWY_INLINE FloatVector Get() const {
     const FloatTag d;
     const hn::Rebind<std::int32_t, FloatTag> di;
     const hn::Rebind<std::uint32_t, FloatTag> du;
-    const auto word = hn::LoadU(du, base + k / 8 * kGroup + vector * kLanes);
-    const auto code = hn::ShiftRightSame(word, static_cast<int>(k % 8 * 4));
+    const auto code = hn::ShiftRight<static_cast<int>(kIndex * 4)>(word);
 #if HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86
     // The permutation looks at the lowest four bits only, so it is mask and conversion in one.
     const auto table = hn::ConvertTo(d, hn::Iota(di, 0));
@@ -75,50 +91,70 @@ struct NibbleWeights {
 
 enum class Scaling { none, scale, scaleAndMinimum };
 
+template <int kTokens, std::size_t kParts>
+using Sums = FloatVector[kTokens][kParts];
+
+template <std::size_t kIndex, typename Unit, int kTokens, std::size_t kParts>
+HWY_INLINE void Step(const Unit (&units)[kParts], const float* HWY_RESTRICT x, std::size_t stride,
+                     Sums<kTokens, kParts>& sum) {
+  const FloatTag d;
+  FloatVector w[kParts];
+  for (std::size_t i = 0; i < kParts; ++i) w[i] = units[i].template Get<kIndex>();
+  for (int t = 0; t < kTokens; ++t) {
+    const auto value = hn::Set(d, x[static_cast<std::size_t>(t) * stride + kIndex]);
+    for (std::size_t i = 0; i < kParts; ++i) sum[t][i] = hn::MulAdd(w[i], value, sum[t][i]);
+  }
+}
+
+// The first `count` k of a unit, even ones in one chain and odd ones in the other.
+template <typename Unit, int kTokens, std::size_t kParts>
+HWY_INLINE void AddUnit(const Unit (&units)[kParts], const float* HWY_RESTRICT x, std::size_t stride,
+                        std::size_t count, Sums<kTokens, kParts>& even, Sums<kTokens, kParts>& odd) {
+  Step<0>(units, x, stride, even);
+  if (count > 1) Step<1>(units, x, stride, odd);
+  if (count > 2) Step<2>(units, x, stride, even);
+  if (count > 3) Step<3>(units, x, stride, odd);
+  if (count > 4) Step<4>(units, x, stride, even);
+  if (count > 5) Step<5>(units, x, stride, odd);
+  if (count > 6) Step<6>(units, x, stride, even);
+  if (count > 7) Step<7>(units, x, stride, odd);
+}
+
 // kTokens rows against kGroups groups.
-template <typename Weights, Scaling kScaling, int kTokens, int kGroups>
+template <typename Unit, Scaling kScaling, int kTokens, int kGroups>
 void BlockTile(const PackedMatrix& m, const float* HWY_RESTRICT x, const float* HWY_RESTRICT sums,
                std::size_t row, std::size_t group, float* HWY_RESTRICT out, std::size_t outStride) {
   const FloatTag d;
   constexpr std::size_t kParts = static_cast<std::size_t>(kGroups) * kVectors;
-  FloatVector total[kTokens][kParts];
+  Sums<kTokens, kParts> total;
   for (auto& line : total)
     for (auto& part : line) part = hn::Zero(d);
-  const std::size_t blocks = m.blocks();
+  const std::size_t blocks = m.blocks(), stride = m.inputs;
+  const typename Unit::Element* bases[kGroups];
+  for (int g = 0; g < kGroups; ++g) bases[g] = Unit::Base(m, group + static_cast<std::size_t>(g));
   x += row * m.inputs;
   sums += row * blocks;
   for (std::size_t block = 0; block < blocks; ++block) {
-    const std::size_t begin = block * kBlock, end = std::min(m.inputs, begin + kBlock);
-    FloatVector even[kTokens][kParts], odd[kTokens][kParts];
+    Sums<kTokens, kParts> even, odd;
     for (int t = 0; t < kTokens; ++t)
       for (std::size_t i = 0; i < kParts; ++i) even[t][i] = odd[t][i] = hn::Zero(d);
-    const auto step = [&](std::size_t k, FloatVector(&sum)[kTokens][kParts]) HWY_ATTR {
-      FloatVector w[kParts];
-      for (int g = 0; g < kGroups; ++g) {
-        const Weights weights(m, group + static_cast<std::size_t>(g));
-        for (std::size_t v = 0; v < kVectors; ++v)
-          w[static_cast<std::size_t>(g) * kVectors + v] = weights.At(k, v);
-      }
-      for (int t = 0; t < kTokens; ++t) {
-        const auto value = hn::Set(d, x[static_cast<std::size_t>(t) * m.inputs + k]);
-        for (std::size_t i = 0; i < kParts; ++i) sum[t][i] = hn::MulAdd(w[i], value, sum[t][i]);
-      }
+    const std::size_t begin = block * kBlock, left = m.inputs - begin;
+    const std::size_t unit = begin / 8 * Unit::kElements;
+    const auto load = [&](Unit(&units)[kParts], std::size_t u) HWY_ATTR {
+      for (std::size_t i = 0; i < kParts; ++i)
+        units[i].Load(bases[i / kVectors] + unit + u * Unit::kElements, i % kVectors);
     };
-    std::size_t k = begin;
-    if (end - begin == kBlock) {
-      // The whole block unrolled: shifts become constants.
-#pragma GCC unroll 16
-      for (std::size_t pair = 0; pair < kBlock / 2; ++pair) {
-        step(begin + 2 * pair, even);
-        step(begin + 2 * pair + 1, odd);
+    Unit units[kParts];
+    if (left >= kBlock)
+      for (std::size_t u = 0; u < kBlock / 8; ++u) {
+        load(units, u);
+        AddUnit<Unit, kTokens, kParts>(units, x + begin + 8 * u, stride, 8, even, odd);
       }
-      k = end;
-    }
-    for (; k + 1 < end; k += 2) {
-      step(k, even);
-      step(k + 1, odd);
-    }
-    if (k < end) step(k, even);
+    else
+      for (std::size_t u = 0; 8 * u < left; ++u) {
+        load(units, u);
+        AddUnit<Unit, kTokens, kParts>(units, x + begin + 8 * u, stride, left - 8 * u, even, odd);
+      }
     for (int g = 0; g < kGroups; ++g)
       for (std::size_t v = 0; v < kVectors; ++v) {
         const std::size_t i = static_cast<std::size_t>(g) * kVectors + v;
@@ -156,30 +192,29 @@ void BlockTile(const PackedMatrix& m, const float* HWY_RESTRICT x, const float* 
   }
 }
 
-template <typename Weights, Scaling kScaling>
+template <typename Unit, Scaling kScaling>
 void BlockRows(const PackedMatrix& m, const float* x, const float* sums, std::size_t rows, float* out,
                std::size_t outStride, std::size_t group, std::size_t end) {
-  if (rows == 1)
+  if (rows == 1)  // four streams keep the memory busy
     for (; group + 4 <= end; group += 4)
-      BlockTile<Weights, kScaling, 1, 4>(m, x, sums, 0, group, out, outStride);
+      BlockTile<Unit, kScaling, 1, 4>(m, x, sums, 0, group, out, outStride);
   for (; group < end; ++group) {
     std::size_t row = 0;
-    for (; row + 8 <= rows; row += 8)
-      BlockTile<Weights, kScaling, 8, 1>(m, x, sums, row, group, out, outStride);
-    for (; row + 4 <= rows; row += 4)
-      BlockTile<Weights, kScaling, 4, 1>(m, x, sums, row, group, out, outStride);
-    for (; row < rows; ++row) BlockTile<Weights, kScaling, 1, 1>(m, x, sums, row, group, out, outStride);
+    for (; row + 8 <= rows; row += 8) BlockTile<Unit, kScaling, 8, 1>(m, x, sums, row, group, out, outStride);
+    for (; row + 4 <= rows; row += 4) BlockTile<Unit, kScaling, 4, 1>(m, x, sums, row, group, out, outStride);
+    for (; row + 2 <= rows; row += 2) BlockTile<Unit, kScaling, 2, 1>(m, x, sums, row, group, out, outStride);
+    for (; row < rows; ++row) BlockTile<Unit, kScaling, 1, 1>(m, x, sums, row, group, out, outStride);
   }
 }
 
 void MultiplyBlocks(const PackedMatrix& m, const float* x, const float* sums, std::size_t rows, float* out,
                     std::size_t outStride, std::size_t first, std::size_t end) {
   if (m.format == WeightFormat::f16)
-    BlockRows<HalfWeights, Scaling::none>(m, x, sums, rows, out, outStride, first, end);
+    BlockRows<HalfUnit, Scaling::none>(m, x, sums, rows, out, outStride, first, end);
   else if (m.format == WeightFormat::q8)
-    BlockRows<ByteWeights, Scaling::scale>(m, x, sums, rows, out, outStride, first, end);
+    BlockRows<ByteUnit, Scaling::scale>(m, x, sums, rows, out, outStride, first, end);
   else
-    BlockRows<NibbleWeights, Scaling::scaleAndMinimum>(m, x, sums, rows, out, outStride, first, end);
+    BlockRows<NibbleUnit, Scaling::scaleAndMinimum>(m, x, sums, rows, out, outStride, first, end);
 }
 
 }  // namespace HWY_NAMESPACE
