@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <poll.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -12,7 +11,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
-extern char** environ;
+#include "core/base/Process.h"
 
 namespace decoscope::cli {
 
@@ -21,29 +20,6 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t kLongest = 1 << 20;
-
-// Starts the command with its output on `out`, in a process group of its own. 0 where that fails.
-pid_t start(const std::string& command, int out) {
-  const char* const arguments[] = {"sh", "-c", command.c_str(), nullptr};
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  // Our threads block signals; the child must not inherit that.
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setpgroup(&attributes, 0);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-  pid_t child = 0;
-  const int error =
-      ::posix_spawn(&child, "/bin/sh", &actions, &attributes, const_cast<char* const*>(arguments), environ);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  return error == 0 ? child : 0;
-}
 
 // The child's output up to its end, or up to what ends it here.
 std::string collect(int in, pid_t child, const StopToken& stop) {
@@ -89,7 +65,7 @@ Result<PeerSpeed> runPeer(const std::string& command, const StopToken& stop) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0)
     return fail(ErrorCode::failed, "the peer could not be started", "--peer " + command);
-  const pid_t child = start(command, ends[1]);
+  const pid_t child = startProcess({"/bin/sh", "-c", command}, ends[1], ProcessGroup::own);
   ::close(ends[1]);
   const std::string output = child > 0 ? collect(ends[0], child, stop) : std::string();
   ::close(ends[0]);

@@ -1,7 +1,5 @@
 #include "core/model/ModelFetch.h"
 
-#include <fcntl.h>
-#include <spawn.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,11 +13,10 @@
 #include <thread>
 
 #include "core/base/CacheFolder.h"
+#include "core/base/Process.h"
 #include "core/model/Catalog.h"
 #include "core/model/FetchableModels.h"
 #include "core/model/weights/WeightFile.h"
-
-extern char** environ;
 
 namespace decoscope {
 
@@ -30,25 +27,8 @@ namespace fs = std::filesystem;
 // Runs a program without a shell, its output on our stderr; a stop ends it. Its exit status; 127 when it
 // cannot be started.
 int run(const std::vector<std::string>& words, const StopToken& stop) {
-  std::vector<char*> arguments;
-  for (const std::string& word : words) arguments.push_back(const_cast<char*>(word.c_str()));
-  arguments.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-  // The command line blocks signals in its threads; the child must not inherit that.
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  pid_t child = 0;
-  const int error = ::posix_spawnp(&child, arguments[0], &actions, &attributes, arguments.data(), environ);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  if (error != 0) return 127;
+  const pid_t child = startProcess(words, STDERR_FILENO, ProcessGroup::ours);
+  if (child == 0) return 127;
   int status = 0;
   for (bool told = false;;) {
     const pid_t ended = ::waitpid(child, &status, WNOHANG);

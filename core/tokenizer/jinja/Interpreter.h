@@ -53,6 +53,9 @@ class Cursor {
 };
 
 std::vector<Value> itemsOf(const Value& iterable);
+// Each of these takes what the one before it takes, and more.
+bool isSequence(const Value& value);    // has places that can be counted
+bool isReversible(const Value& value);  // what Python's reversed() takes
 bool isIterable(const Value& value);
 // Python's len(), or nothing where a value has none.
 std::optional<std::int64_t> lengthOf(const Value& value);

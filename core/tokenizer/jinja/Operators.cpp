@@ -159,7 +159,7 @@ Value joined(const Value& left, const Value& right) {
   return left.is(Kind::list) ? Value::list(std::move(items)) : Value::tuple(std::move(items));
 }
 
-bool isSequence(const Value& value) {
+bool canBeJoined(const Value& value) {
   return value.is(Kind::string) || value.is(Kind::list) || value.is(Kind::tuple);
 }
 
@@ -196,13 +196,13 @@ Value arithmetic(Operator op, const Value& left, const Value& right) {
   if (op == Operator::modulo && left.is(Kind::string)) return percentFormat(left, right);
   if (left.is(Kind::undefined)) throwUndefined(left);
   if (right.is(Kind::undefined)) throwUndefined(right);
-  if (op == Operator::add && isSequence(left) && left.kind() == right.kind()) return joined(left, right);
+  if (op == Operator::add && canBeJoined(left) && left.kind() == right.kind()) return joined(left, right);
   if (op == Operator::multiply) {
-    if (isSequence(left) && right.isWhole()) return repeated(left, right.whole());
-    if (left.isWhole() && isSequence(right)) return repeated(right, left.whole());
-    if (isSequence(left) || isSequence(right))
+    if (canBeJoined(left) && right.isWhole()) return repeated(left, right.whole());
+    if (left.isWhole() && canBeJoined(right)) return repeated(right, left.whole());
+    if (canBeJoined(left) || canBeJoined(right))
       throwFailure("can't multiply sequence by non-int of type '" +
-                   typeName(isSequence(left) ? right : left) + "'");
+                   typeName(canBeJoined(left) ? right : left) + "'");
   }
   if (op == Operator::add && left.is(Kind::string))
     throwFailure("can only concatenate str (not \"" + typeName(right) + "\") to str");
@@ -344,7 +344,7 @@ std::int64_t clampedBound(const Value& bound, std::int64_t length, bool forward,
 Value sliced(const Value& value, const Value& start, const Value& stop, const Value& step) {
   if (value.is(Kind::undefined)) throwUndefined(value);
   if (value.is(Kind::dict)) throwFailure("unhashable type: 'slice'");
-  if (!isSequence(value) && !value.is(Kind::range))
+  if (!canBeJoined(value) && !value.is(Kind::range))
     throwFailure("'" + typeName(value) + "' object is not subscriptable");
   if (!step.is(Kind::none) && !step.isWhole())
     throwFailure("slice indices must be integers or None or have an __index__ method");

@@ -118,7 +118,7 @@ std::string Parameters::text(std::size_t index, std::string_view otherwise) cons
 
 // ---- iteration
 
-bool isIterable(const Value& value) {
+bool isSequence(const Value& value) {
   switch (value.kind()) {
     case Kind::undefined:
     case Kind::string:
@@ -126,13 +126,18 @@ bool isIterable(const Value& value) {
     case Kind::tuple:
     case Kind::dict:
     case Kind::range:
-    case Kind::view:
-    case Kind::iterator:
-    case Kind::loop:
       return true;
     default:
       return false;
   }
+}
+
+bool isReversible(const Value& value) {
+  return isSequence(value) || value.is(Kind::view);
+}
+
+bool isIterable(const Value& value) {
+  return isReversible(value) || value.is(Kind::iterator) || value.is(Kind::loop);
 }
 
 Cursor::Cursor(Value iterable) : iterable_(std::move(iterable)) {

@@ -41,22 +41,6 @@ Value first(Interpreter&, const Value& input, Arguments& arguments) {
   return cursor.next(item) ? item : undefinedBecause("No first item, sequence was empty.");
 }
 
-// What Python's reversed() takes.
-bool isReversible(const Value& value) {
-  switch (value.kind()) {
-    case Kind::undefined:
-    case Kind::string:
-    case Kind::list:
-    case Kind::tuple:
-    case Kind::dict:
-    case Kind::range:
-    case Kind::view:
-      return true;
-    default:
-      return false;
-  }
-}
-
 Value last(Interpreter&, const Value& input, Arguments& arguments) {
   const Parameters none("last", arguments, {});
   if (!isReversible(input)) throwFailure("'" + typeName(input) + "' object is not reversible");

@@ -244,19 +244,6 @@ bool isEscaped(const Value& value) {
 bool isNumeric(const Value& value) {
   return value.isNumber();
 }
-bool isSequence(const Value& value) {
-  switch (value.kind()) {
-    case Kind::undefined:
-    case Kind::string:
-    case Kind::list:
-    case Kind::tuple:
-    case Kind::dict:
-    case Kind::range:
-      return true;
-    default:
-      return false;
-  }
-}
 bool isLower(const Value& value) {
   return isOneCase(str(value), false);
 }
