@@ -7,6 +7,7 @@
 
 #include "core/base/Ids.h"
 #include "core/base/Status.h"
+#include "core/model/Model.h"
 #include "core/model/torch/kernels/Activation.h"
 #include "core/model/weights/WeightFile.h"
 
@@ -142,6 +143,8 @@ struct Architecture {
 Result<Architecture> architectureOf(const WeightFile& weights, const std::string& path);
 // The same from the text of a config.json; `where` names it in errors.
 Result<Architecture> architectureFromConfig(const std::string& text, const std::string& where);
+// What a file holds, with the role of each tensor.
+ModelInfo describe(const Architecture& architecture, const WeightFile& weights, const std::string& path);
 // What model_type and general.architecture may be, for messages and listings.
 std::string supportedArchitectures();
 

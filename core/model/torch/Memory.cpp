@@ -61,12 +61,13 @@ Status checkMemory(const ModelInfo& info, Precision precision, at::Device device
   std::string smaller;
   for (const Precision other : {Precision::bf16, Precision::q8, Precision::q4})
     if (const auto need = estimateMemory(info, other).total(); need <= available && need < estimate.total())
-      smaller += (smaller.empty() ? "Try --dtype " : ", ") + std::string(precisionName(other)) + " (" +
-                 gigabytes(need) + ")";
+      smaller += (smaller.empty() ? "Try --dtype " : ", ") + std::string(kernels::weightFormatName(other)) +
+                 " (" + gigabytes(need) + ")";
   return fail(ErrorCode::failed,
-              "the model needs about " + gigabytes(estimate.total()) + " in " + precisionName(precision) +
-                  " (" + gigabytes(estimate.weights) + " of weights, " + gigabytes(estimate.cache) +
-                  " of cache) and " + gigabytes(available) + " are free",
+              "the model needs about " + gigabytes(estimate.total()) + " in " +
+                  kernels::weightFormatName(precision) + " (" + gigabytes(estimate.weights) +
+                  " of weights, " + gigabytes(estimate.cache) + " of cache) and " + gigabytes(available) +
+                  " are free",
               info.path, smaller.empty() ? "Close other programs or use a smaller model." : smaller + ".");
 }
 

@@ -1,12 +1,11 @@
 #include "core/model/torch/TransformerLoader.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <functional>
 #include <mutex>
-#include <unordered_map>
 
+#include "core/model/weights/Decoders.h"
 #include "core/model/weights/FourBit.h"
 
 namespace decoscope {
@@ -67,9 +66,7 @@ class Loader {
         plan_(plan),
         workers_(workers),
         progress_(progress),
-        stop_(stop) {
-    for (const WeightTensor& tensor : weights.tensors()) index_.emplace(tensor.name, &tensor);
-  }
+        stop_(stop) {}
 
   Result<Transformer> load();
 
@@ -79,7 +76,7 @@ class Loader {
     return static_cast<std::int64_t>(config_.keyValueHeads) * config_.headSize;
   }
 
-  const WeightTensor* find(const std::string& name) const;
+  const WeightTensor* find(const std::string& name) const { return findTensor(weights_, name); }
   Result<const WeightTensor*> need(const std::string& name, const std::vector<std::int64_t>& shape) const;
   const WeightTensor* biasOf(const std::string& weightName) const;
   RowMap interleaved() const;
@@ -88,6 +85,7 @@ class Loader {
 
   Result<Tensor> vector(const WeightTensor& tensor, std::int64_t first, std::int64_t size) const;
   Result<Norm> norm(const std::string& name, std::int64_t size) const;
+  Status fillNorm(Norm& norm, const std::string& name, const WeightTensor& weight, std::int64_t size) const;
   Result<Norm> headNorm(const std::string& name, int heads) const;
   Result<Linear> linear(const std::vector<Part>& parts, std::int64_t inputs, bool isHead = false,
                         bool exact = false) const;
@@ -115,16 +113,9 @@ class Loader {
   kernels::Workers& workers_;
   const ProgressFunction& progress_;
   const StopToken& stop_;
-  std::unordered_map<std::string_view, const WeightTensor*> index_;
 };
 
 // ---- finding ----
-
-const WeightTensor* Loader::find(const std::string& name) const {
-  for (const std::string& spelling : spellings(name))
-    if (const auto found = index_.find(spelling); found != index_.end()) return found->second;
-  return nullptr;
-}
 
 Result<const WeightTensor*> Loader::need(const std::string& name,
                                          const std::vector<std::int64_t>& shape) const {
@@ -188,18 +179,6 @@ Status Loader::forRows(std::int64_t rows, Work&& work) const {
   return failure;
 }
 
-// GPT-OSS as published: two 4-bit floats a byte, low half first, and a power of two for each 32.
-void decodeMicroscaling(const std::byte* nibbles, const std::byte* exponents, std::int64_t count,
-                        float* out) {
-  static constexpr std::array<float, 16> kValues = {0,     0.5f,  1,  1.5f,  2,  3,  4,  6,
-                                                    -0.0f, -0.5f, -1, -1.5f, -2, -3, -4, -6};
-  for (std::int64_t i = 0; i < count; ++i) {
-    const auto byte = static_cast<unsigned>(nibbles[i / 2]);
-    const int exponent = static_cast<int>(exponents[i / 32]) - 127;
-    out[i] = std::ldexp(kValues[i % 2 ? byte >> 4 : byte & 15], exponent);
-  }
-}
-
 Status Loader::rowsOf(const Part& part, std::int64_t inputs,
                       const std::function<void(std::int64_t, const float*)>& take) const {
   if (part.transposedRows > 0) {
@@ -221,8 +200,8 @@ Status Loader::rowsOf(const Part& part, std::int64_t inputs,
     for (std::int64_t r = begin; r < end; ++r) {
       const std::int64_t at = part.first + part.from(r) * inputs;
       if (part.scales)
-        decodeMicroscaling(part.tensor->data.data() + at / 2, part.scales->data.data() + at / 32, inputs,
-                           row.data());
+        decoders::mxfp4Apart(part.tensor->data.data() + at / 2, part.scales->data.data() + at / 32,
+                             inputs / 32, row.data());
       else
         DECOSCOPE_TRY(dequantise(*part.tensor, at, row));
       take(r, row.data());
@@ -249,15 +228,21 @@ Result<Tensor> Loader::vector(const WeightTensor& tensor, std::int64_t first, st
   return host.to(plan_.device);
 }
 
-Result<Norm> Loader::norm(const std::string& name, std::int64_t size) const {
-  Norm norm{config_.norm, config_.normEpsilon, {}, {}, true};
-  if (config_.normsWithoutWeights) return norm;
-  DECOSCOPE_ASSIGN(const WeightTensor* weight, need(name, {size}));
-  DECOSCOPE_ASSIGN(norm.weight, vector(*weight, 0, size));
+Status Loader::fillNorm(Norm& norm, const std::string& name, const WeightTensor& weight,
+                        std::int64_t size) const {
+  DECOSCOPE_ASSIGN(norm.weight, vector(weight, 0, size));
   if (config_.normWeightsLessOne) norm.weight.add_(1);
   if (const WeightTensor* bias = biasOf(name); bias && bias->elements() == size) {
     DECOSCOPE_ASSIGN(norm.bias, vector(*bias, 0, size));
   }
+  return {};
+}
+
+Result<Norm> Loader::norm(const std::string& name, std::int64_t size) const {
+  Norm norm{config_.norm, config_.normEpsilon, {}, {}, true};
+  if (config_.normsWithoutWeights) return norm;
+  DECOSCOPE_ASSIGN(const WeightTensor* weight, need(name, {size}));
+  DECOSCOPE_TRY(fillNorm(norm, name, *weight, size));
   return norm;
 }
 
@@ -279,28 +264,13 @@ Result<Norm> Loader::headNorm(const std::string& name, int heads) const {
   if (!weight || weight->elements() != all) {
     DECOSCOPE_ASSIGN(weight, need(name, {all}));
   }
-  DECOSCOPE_ASSIGN(norm.weight, vector(*weight, 0, all));
-  if (config_.normWeightsLessOne) norm.weight.add_(1);
-  if (const WeightTensor* bias = biasOf(name); bias && bias->elements() == all) {
-    DECOSCOPE_ASSIGN(norm.bias, vector(*bias, 0, all));
-  }
+  DECOSCOPE_TRY(fillNorm(norm, name, *weight, all));
   return norm;
 }
 
 WeightFormat Loader::formatOf(const std::vector<Part>& parts, bool isHead, bool exact) const {
   if (exact) return WeightFormat::f32;
-  switch (plan_.precision) {
-    case Precision::f32:
-      return WeightFormat::f32;
-    case Precision::bf16:
-      return WeightFormat::bf16;
-    case Precision::f16:
-      return WeightFormat::f16;
-    case Precision::q8:
-      return WeightFormat::q8;
-    case Precision::q4:
-      break;
-  }
+  if (plan_.precision != Precision::q4) return plan_.precision;
   const bool four = std::all_of(parts.begin(), parts.end(), [&](const Part& part) {
     const ElementType type = part.tensor->type;
     const bool whole = type == ElementType::f32 || type == ElementType::f16 || type == ElementType::bf16 ||
@@ -588,22 +558,6 @@ Result<Transformer> Loader::load() {
 }
 
 }  // namespace
-
-const char* precisionName(Precision precision) {
-  switch (precision) {
-    case Precision::f32:
-      return "f32";
-    case Precision::bf16:
-      return "bf16";
-    case Precision::f16:
-      return "f16";
-    case Precision::q8:
-      return "q8";
-    case Precision::q4:
-      return "q4";
-  }
-  return "?";
-}
 
 const WeightTensor* findTensor(const WeightFile& weights, const std::string& name) {
   for (const std::string& spelling : spellings(name))

@@ -11,8 +11,7 @@ namespace decoscope {
 
 // How the weights are kept. For q8 and q4 a file's own codes are taken over where they fit; q4 keeps what a
 // file has in 5 to 8 bits, and the LM head of unquantised files, in 8 bits.
-enum class Precision { f32, bf16, f16, q8, q4 };
-const char* precisionName(Precision precision);
+using Precision = kernels::WeightFormat;
 
 struct LoadPlan {
   Precision precision = Precision::f32;

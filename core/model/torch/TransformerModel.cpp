@@ -6,8 +6,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <filesystem>
-#include <map>
 #include <numeric>
 #include <optional>
 
@@ -90,7 +88,8 @@ class TransformerModel final : public Model {
   }
   std::vector<std::int32_t> positionsOf(const ForwardRequest& request, std::int64_t base) const;
   Status followRegime(std::int32_t lastPosition, const StopToken& stop);
-  Result<ForwardOutput> run(const ForwardRequest& request, const StopToken& stop);
+  Result<ForwardOutput> run(const ForwardRequest& request, std::vector<std::int32_t> positions,
+                            const StopToken& stop);
   void reserveCache(std::int64_t slots);
   void reserveWorkspace(std::int64_t rows);
   Tensor buffer(std::int64_t rows, std::int64_t width) const { return at::empty({rows, width}, floats()); }
@@ -222,10 +221,9 @@ Status TransformerModel::followRegime(std::int32_t lastPosition, const StopToken
   if (cached_ == 0) return {};
   ForwardRequest again;
   again.tokens.assign(slotTokens_.begin(), slotTokens_.begin() + cached_);
-  again.positions.assign(slotPositions_.begin(), slotPositions_.begin() + cached_);
+  std::vector<std::int32_t> positions(slotPositions_.begin(), slotPositions_.begin() + cached_);
   cached_ = 0;
-  rotary_.prepare(lastPosition + 1, lastPosition + 1, device_);
-  const auto output = run(again, stop);
+  const auto output = run(again, std::move(positions), stop);
   if (output) return {};
   // Some layers hold keys of the one rotation, some of the other: the next forward starts this again.
   cached_ = static_cast<std::int64_t>(again.tokens.size());
@@ -238,7 +236,7 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
   try {
     const c10::InferenceMode guard;
     const auto start = std::chrono::steady_clock::now();
-    const std::vector<std::int32_t> positions = positionsOf(request, firstSlotOf(request));
+    std::vector<std::int32_t> positions = positionsOf(request, firstSlotOf(request));
     const std::int32_t last = *std::max_element(positions.begin(), positions.end());
     for (const std::int32_t position : positions)
       if (position < 0 || position >= config_.context)
@@ -247,7 +245,7 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
     rotary_.prepare(last + 1, last + 1, device_);
     if (config_.localRope) slidingRotary_.prepare(last + 1, last + 1, device_);
     DECOSCOPE_TRY(followRegime(last, stop));
-    DECOSCOPE_ASSIGN(ForwardOutput output, run(request, stop));
+    DECOSCOPE_ASSIGN(ForwardOutput output, run(request, std::move(positions), stop));
     output.milliseconds =
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return output;
@@ -259,13 +257,13 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
 
 // ---- the forward ----
 
-Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request, const StopToken& stop) {
+Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
+                                            std::vector<std::int32_t> positions, const StopToken& stop) {
   const auto rows = static_cast<std::int64_t>(request.tokens.size());
   const std::int64_t base = firstSlotOf(request);
   reserveCache(base + rows);
   reserveWorkspace(rows);
   arithmetic_->begin();
-  std::vector<std::int32_t> positions = positionsOf(request, base);
   slotPositions_.resize(static_cast<std::size_t>(base));
   slotPositions_.insert(slotPositions_.end(), positions.begin(), positions.end());
   slotTokens_.resize(static_cast<std::size_t>(base));
@@ -709,7 +707,7 @@ Result<Precision> precisionOf(const std::string& name, std::int64_t parameters, 
   if (name == "auto") return parameters < 500'000'000 ? Precision::f32 : Precision::bf16;
   for (const Precision precision :
        {Precision::f32, Precision::bf16, Precision::f16, Precision::q8, Precision::q4}) {
-    if (name != precisionName(precision)) continue;
+    if (name != kernels::weightFormatName(precision)) continue;
     if (!kernels && (precision == Precision::q8 || precision == Precision::q4))
       return fail(ErrorCode::unsupported, "quantised weights run on the CPU only", "--dtype " + name,
                   "Use f32, bf16 or f16 on this device.");
@@ -719,93 +717,7 @@ Result<Precision> precisionOf(const std::string& name, std::int64_t parameters, 
               "Use auto, f32, bf16, f16, q8 or q4.");
 }
 
-std::string roleOf(const std::string& name, const TensorNames& names) {
-  const std::pair<const std::string*, const char*> roles[] = {
-      {&names.embedding, "token embedding"},
-      {&names.positions, "position embedding"},
-      {&names.finalNorm, "final norm"},
-      {&names.head, "LM head"},
-      {&names.attentionNorm, "attention norm"},
-      {&names.postAttentionNorm, "norm of the attention's output"},
-      {&names.query, "attention query"},
-      {&names.key, "attention key"},
-      {&names.value, "attention value"},
-      {&names.queryKeyValue, "attention query, key and value"},
-      {&names.output, "attention output"},
-      {&names.queryNorm, "query norm"},
-      {&names.keyNorm, "key norm"},
-      {&names.sinks, "attention sinks"},
-      {&names.mlpNorm, "MLP norm"},
-      {&names.postMlpNorm, "norm of the MLP's output"},
-      {&names.gate, "MLP gate"},
-      {&names.up, "MLP up"},
-      {&names.gateUp, "MLP gate and up"},
-      {&names.down, "MLP down"},
-      {&names.router, "router of experts"},
-      {&names.expertGate, "expert gate"},
-      {&names.expertUp, "expert up"},
-      {&names.expertGateUp, "expert gate and up"},
-      {&names.expertDown, "expert down"},
-      {&names.sharedGate, "shared expert gate"},
-      {&names.sharedUp, "shared expert up"},
-      {&names.sharedDown, "shared expert down"},
-      {&names.sharedSwitch, "switch of the shared expert"}};
-  // Holes stand for whole numbers; a bias is named after its weight.
-  const auto matches = [](std::string_view text, std::string_view pattern) {
-    while (!pattern.empty()) {
-      if (pattern.front() != '{') {
-        if (text.empty() || text.front() != pattern.front()) return false;
-        text.remove_prefix(1), pattern.remove_prefix(1);
-        continue;
-      }
-      pattern.remove_prefix(pattern.find('}') + 1);
-      if (text.empty() || !std::isdigit(static_cast<unsigned char>(text.front()))) return false;
-      while (!text.empty() && std::isdigit(static_cast<unsigned char>(text.front()))) text.remove_prefix(1);
-    }
-    return text.empty();
-  };
-  std::string asWeight = name;
-  const bool bias = asWeight.ends_with(".bias");
-  if (bias) asWeight.replace(asWeight.size() - 4, 4, "weight");
-  for (const auto& [pattern, role] : roles)
-    if (!pattern->empty() && matches(asWeight, *pattern)) return bias ? std::string(role) + ", bias" : role;
-  return "";
-}
-
 }  // namespace
-
-Result<ModelInfo> describeTransformer(const WeightFile& weights, const std::string& path) {
-  DECOSCOPE_ASSIGN(const Architecture architecture, architectureOf(weights, path));
-  const TransformerConfig& config = architecture.config;
-  ModelInfo info;
-  info.name = std::filesystem::path(path).filename().string();
-  if (weights.format() == "gguf") info.name = std::filesystem::path(path).stem().string();
-  if (const auto dot = info.name.rfind(".Q"); dot != std::string::npos) info.name.resize(dot);
-  info.path = path;
-  info.architecture = config.architecture;
-  info.format = weights.format();
-  info.licence = weights.text("general.license");
-  info.layers = config.layers;
-  info.width = config.width;
-  info.inner = config.inner;
-  info.heads = config.heads;
-  info.keyValueHeads = config.keyValueHeads;
-  info.contextLength = config.context;
-  info.vocabularySize = config.vocabulary;
-  info.maskToken = config.maskToken;
-  std::map<std::string, std::int64_t> byType;
-  for (const WeightTensor& tensor : weights.tensors()) {
-    info.parameters += tensor.elements();
-    byType[tensor.typeName] += tensor.elements();
-    info.tensors.push_back(
-        {tensor.name, roleOf(tensor.name, architecture.names), tensor.typeName, tensor.shape});
-    info.bytes += static_cast<std::int64_t>(tensor.data.size());
-  }
-  const auto most = std::max_element(byType.begin(), byType.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
-  if (most != byType.end()) info.fileType = most->first;
-  return info;
-}
 
 Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile> weights,
                                                const std::string& path, const LoadOptions& options,
@@ -813,7 +725,7 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
   try {
     const c10::InferenceMode guard;
     DECOSCOPE_ASSIGN(Architecture architecture, architectureOf(*weights, path));
-    DECOSCOPE_ASSIGN(ModelInfo info, describeTransformer(*weights, path));
+    ModelInfo info = describe(architecture, *weights, path);
     LoadPlan plan;
     DECOSCOPE_ASSIGN(plan.device, deviceOf(options.device));
     plan.packs = plan.device.is_cpu() && options.device != "cpu-reference";
@@ -821,7 +733,7 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device));
     if (options.threads > 0) at::set_num_threads(options.threads);
     info.device = plan.device.str();
-    info.dtype = precisionName(plan.precision);
+    info.dtype = kernels::weightFormatName(plan.precision);
     DECOSCOPE_ASSIGN(info.fingerprint, fileDigest(path));
     auto workers = std::make_shared<kernels::Workers>(options.threads);
     DECOSCOPE_ASSIGN(Transformer transformer,

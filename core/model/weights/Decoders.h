@@ -52,6 +52,9 @@ DECOSCOPE_DECODER(iq4Nl);
 DECOSCOPE_DECODER(iq4Xs);
 DECOSCOPE_DECODER(mxfp4);
 DECOSCOPE_DECODER(nvfp4);
+// The same numbers as mxfp4 where the exponents stand in a tensor of their own and neighbours share a byte, low
+// half first: the checkpoints of GPT-OSS.
+void mxfp4Apart(const std::byte* nibbles, const std::byte* exponents, std::int64_t blocks, float* out);
 
 // GridQuants.cpp: 256 weights, each four or eight of which are one point of a grid.
 DECOSCOPE_DECODER(iq1S);

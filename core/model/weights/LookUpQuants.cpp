@@ -60,6 +60,16 @@ void mxfp4(const std::byte* data, std::int64_t blocks, float* out) {
   }
 }
 
+void mxfp4Apart(const std::byte* nibbles, const std::byte* exponents, std::int64_t blocks, float* out) {
+  for (std::int64_t block = 0; block < blocks; ++block, nibbles += 16, out += 32) {
+    const float scale = halvedPower(byteAt(exponents, block));
+    for (int i = 0; i < 16; ++i) {
+      out[2 * i] = scale * kE2M1[byteAt(nibbles, i) & 0xF];
+      out[2 * i + 1] = scale * kE2M1[byteAt(nibbles, i) >> 4];
+    }
+  }
+}
+
 void nvfp4(const std::byte* data, std::int64_t blocks, float* out) {
   for (; blocks > 0; --blocks, data += 36)
     for (int part = 0; part < 4; ++part, out += 16) {
