@@ -4,8 +4,9 @@
 #include <QDir>
 #include <QTemporaryDir>
 #include <QTest>
+#include <map>
 
-#include "tests/torch/Reference.h"
+#include "tests/torch/OpenedModel.h"
 
 using namespace decoscope;
 using nlohmann::json;
@@ -13,6 +14,32 @@ using nlohmann::json;
 namespace {
 
 const QString kReference = QStringLiteral(DECOSCOPE_SOURCE_DIR "/tests/torch/reference");
+
+struct Stored {
+  std::string type;
+  std::vector<std::int64_t> shape;
+  std::string bytes;
+};
+
+void writeTensors(const std::string& folder, const std::map<std::string, Stored>& tensors) {
+  json header = json::object();
+  std::string data;
+  for (const auto& [name, tensor] : tensors) {
+    header[name] = {{"dtype", tensor.type},
+                    {"shape", tensor.shape},
+                    {"data_offsets", {data.size(), data.size() + tensor.bytes.size()}}};
+    data += tensor.bytes;
+  }
+  const std::string text = header.dump();
+  const std::uint64_t size = text.size();
+  std::ofstream file(folder + "/model.safetensors", std::ios::binary);
+  file.write(reinterpret_cast<const char*>(&size), 8);
+  file << text << data;
+}
+
+std::string bytesOf(const std::vector<float>& values) {
+  return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)};
+}
 
 }  // namespace
 
@@ -31,13 +58,10 @@ class TestArchitectures : public QObject {
   void conforms() {
     QFETCH(QString, file);
     QFETCH(QString, device);
-    std::ifstream stream((kReference + "/" + file).toStdString());
-    const json document = json::parse(stream);
-    QTemporaryDir folder;
-    writeCheckpoint(folder.path().toStdString(), document);
-    QString problem;
-    const auto model = load(folder.path().toStdString(), qPrintable(device), problem);
-    QVERIFY2(model, qPrintable(problem));
+    const Opened opened(file.chopped(5).toStdString(), qPrintable(device));
+    Model* const model = opened.model.get();
+    QVERIFY2(model, qPrintable(opened.problem));
+    const json& document = opened.document;
     const auto ids = document["ids"].get<std::vector<TokenId>>();
     const auto logits = document["logits"].get<std::vector<float>>();
     const std::size_t vocabulary = logits.size() / ids.size();
@@ -97,13 +121,10 @@ class TestArchitectures : public QObject {
   void cachedStepsAgreeWithOneForward() {
     QFETCH(QString, file);
     QFETCH(QString, device);
-    std::ifstream stream((kReference + "/" + file).toStdString());
-    const json document = json::parse(stream);
-    QTemporaryDir folder;
-    writeCheckpoint(folder.path().toStdString(), document);
-    QString problem;
-    const auto model = load(folder.path().toStdString(), qPrintable(device), problem);
-    QVERIFY2(model, qPrintable(problem));
+    const Opened opened(file.chopped(5).toStdString(), qPrintable(device));
+    Model* const model = opened.model.get();
+    QVERIFY2(model, qPrintable(opened.problem));
+    const json& document = opened.document;
     const auto ids = document["ids"].get<std::vector<TokenId>>();
     const auto logits = document["logits"].get<std::vector<float>>();
     const std::size_t vocabulary = logits.size() / ids.size();
@@ -124,14 +145,11 @@ class TestArchitectures : public QObject {
   void treesAndStepsAgreeWithOneForward() {
     QFETCH(QString, file);
     QFETCH(QString, device);
-    std::ifstream stream((kReference + "/" + file).toStdString());
-    const json document = json::parse(stream);
     if (file == "llama-dynamic.json") QSKIP("its rotation depends on the length of the whole forward");
-    QTemporaryDir folder;
-    writeCheckpoint(folder.path().toStdString(), document);
-    QString problem;
-    const auto model = load(folder.path().toStdString(), qPrintable(device), problem);
-    QVERIFY2(model, qPrintable(problem));
+    const Opened opened(file.chopped(5).toStdString(), qPrintable(device));
+    Model* const model = opened.model.get();
+    QVERIFY2(model, qPrintable(opened.problem));
+    const json& document = opened.document;
     const auto ids = document["ids"].get<std::vector<TokenId>>();
     const auto logits = document["logits"].get<std::vector<float>>();
     const std::size_t vocabulary = logits.size() / ids.size(), known = ids.size() - 3;
@@ -171,6 +189,62 @@ class TestArchitectures : public QObject {
       QVERIFY(std::equal(through.begin(), through.end(), direct->logits->row(0).begin()));
     else
       QVERIFY(largestDifference(direct->logits->row(0), through) <= 1e-3 * deviation(logits));
+  }
+  // GPT-OSS as published: its experts as 4-bit blocks give what the same numbers give in full.
+  void expertsInBlocksAreReadAsTheirNumbers() {
+    json document = referenceOf("gpt-oss.json");
+    json& config = document["config"];
+    // Widths that are whole blocks of 32.
+    const std::map<std::int64_t, std::int64_t> wider = {{48, 64}, {80, 96}, {160, 192}};
+    config["hidden_size"] = 64;
+    config["intermediate_size"] = 96;
+    std::map<std::string, Stored> full, blocks;
+    for (const auto& [name, shape] : document["tensors"].items()) {
+      auto extents = shape.get<std::vector<std::int64_t>>();
+      for (auto& extent : extents)
+        if (const auto found = wider.find(extent); found != wider.end()) extent = found->second;
+      if (!name.ends_with("gate_up_proj") && !name.ends_with("down_proj")) {
+        full[name] = blocks[name] = {"F32", extents, bytesOf(weightsOf(name, extents))};
+        continue;
+      }
+      const std::int64_t experts = extents[0], inputs = extents[1], outputs = extents[2];
+      std::string nibbles, exponents;
+      for (std::int64_t i = 0; i < experts * outputs * inputs / 2; ++i)
+        nibbles += static_cast<char>(i * 37 + i / 7);
+      for (std::int64_t i = 0; i < experts * outputs * inputs / 32; ++i)
+        exponents += static_cast<char>(122 + i % 5);
+      const float levels[] = {0, 0.5f, 1, 1.5f, 2, 3, 4, 6};
+      std::vector<float> values(static_cast<std::size_t>(experts * inputs * outputs));
+      for (std::int64_t e = 0; e < experts; ++e)
+        for (std::int64_t r = 0; r < outputs; ++r)
+          for (std::int64_t k = 0; k < inputs; ++k) {
+            const std::int64_t at = (e * outputs + r) * inputs + k;
+            const int byte = static_cast<unsigned char>(nibbles[static_cast<std::size_t>(at / 2)]);
+            const int code = k % 2 ? byte >> 4 : byte & 15;
+            const int exponent = static_cast<unsigned char>(exponents[static_cast<std::size_t>(at / 32)]);
+            values[static_cast<std::size_t>((e * inputs + k) * outputs + r)] =
+                (code > 7 ? -1 : 1) * std::ldexp(levels[code % 8], exponent - 127);
+          }
+      full[name] = {"F32", extents, bytesOf(values)};
+      blocks[name + "_blocks"] = {"U8", {experts, outputs, inputs / 32, 16}, nibbles};
+      blocks[name + "_scales"] = {"U8", {experts, outputs, inputs / 32}, exponents};
+    }
+    std::vector<std::vector<float>> logits;
+    for (const auto* tensors : {&full, &blocks}) {
+      const QTemporaryDir folder;
+      const std::string path = folder.path().toStdString();
+      if (tensors == &blocks) config["quantization_config"] = {{"quant_method", "mxfp4"}};
+      std::ofstream(path + "/config.json") << config;
+      writeTensors(path, *tensors);
+      QString problem;
+      const auto model = load(path, "cpu", problem);
+      QVERIFY2(model, qPrintable(problem));
+      const auto output = model->forward(requestOf(kText), StopToken());
+      QVERIFY2(output, output ? "" : output.error().text().c_str());
+      logits.push_back(allRows(*output->logits));
+    }
+    QVERIFY(deviation(logits[0]) > 0);
+    QVERIFY(logits[0] == logits[1]);
   }
 };
 
