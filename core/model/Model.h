@@ -92,12 +92,18 @@ struct Intervention {
 
 struct ForwardRequest {
   std::vector<TokenId> tokens;
-  // Absolute positions for rotary embeddings; empty means cached(), cached()+1, … along each path:
-  // a root gets cached(), a child its parent's position plus one.
+  // Absolute positions for rotary embeddings; empty means that a root gets cached() (with `follows` the position
+  // behind the slot that it follows, or 0), a child its parent's position plus one.
   std::vector<std::int32_t> positions;
   // Index of each token's parent within the request, or -1 where it follows the cache directly; parents stand
   // before children. Empty means a chain; several roots are a batch of independent branches.
   std::vector<std::int32_t> parents;
+  // The cache is a forest of tokens: each slot stands behind the one that it follows. One entry per token; that
+  // of a root (parent −1) is the cached slot it follows, of which it sees that slot and what stands before it,
+  // or −1 to begin a text of its own, which sees nothing cached. Entries of other tokens are not read. Empty:
+  // every root sees the whole cache and follows its last slot. So several texts grow side by side in one cache,
+  // and texts that begin alike share what they have in common. Causal visibility only.
+  std::vector<std::int32_t> follows;
   Visibility visibility = Visibility::causal;
   std::vector<std::int32_t> logitRows;  // indices into `tokens`, ascending
   int lastLayer = -1;                   // run only the first `lastLayer` blocks, then norm and head; -1: all
@@ -127,6 +133,9 @@ struct Capabilities {
   bool hiddenStates = false;     // taps
   bool interventions = false;
   bool weights = false;  // readout(), weights()
+  // A draft head: its forwards need `inputs`, the final states (after the norm) that another model had at the
+  // predecessors of the tokens; its own final state is the estimate of that model's at the tokens.
+  bool followsFeatures = false;
 };
 
 struct TensorDescription {
@@ -148,6 +157,9 @@ struct ModelInfo {
   std::int64_t bytes = 0;  // resident weights
   int layers = 0, width = 0, inner = 0, heads = 0, keyValueHeads = 0, contextLength = 0, vocabularySize = 0;
   TokenId maskToken = -1;  // masked diffusion only
+  // What the columns of logits stand for, where a draft head ranks fewer tokens than the vocabulary holds;
+  // empty: every token, in order.
+  std::vector<TokenId> rankedTokens;
   std::vector<TensorDescription> tensors;
 };
 
@@ -171,7 +183,8 @@ class Model {
   // cancelled (stop was requested; polled between layers), failed (out of memory, device).
   virtual Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) = 0;
   // Keeps slots [0, prefix) and then `slots` (ascending, ≥ prefix) moved up to follow them; drops all others.
-  // Tail rollback is retain(n); keeping one path of a tree is retain(L, path slots).
+  // Tail rollback is retain(n); keeping one path of a tree is retain(L, path slots). A slot whose predecessor is
+  // dropped follows the nearest one before it that is kept.
   virtual Status retain(int prefix, std::span<const std::int32_t> slots = {}) = 0;
 
   // Sends vectors [count, width] through the LM head, after the final norm if `norm`; leaves the cache alone.
@@ -194,6 +207,9 @@ struct LoadOptions {
   std::string device = "auto";  // auto, cpu, cuda, cuda:N
   int threads = 0;              // 0: all cores
   ProgressFunction progress;    // called on the loading thread
+  // The model that a draft head was trained for: it borrows that model's embedding and LM head, so the model
+  // must outlive it. Null where nothing is borrowed.
+  const Model* base = nullptr;
 };
 
 }  // namespace decoscope
