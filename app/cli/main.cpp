@@ -64,6 +64,7 @@ int main(int count, char** arguments) {
   app.set_version_flag("--version", "decoscope-cli " DECOSCOPE_VERSION);
   addModelCommands(app);
   addTokenizerCommands(app);
+  addVocabularyCommand(app);
   addRunCommands(app);
   addSessionCommands(app);
   addRenderCommand(app);
