@@ -65,6 +65,9 @@ int main(int count, char** arguments) {
   addModelCommands(app);
   addTokenizerCommands(app);
   addVocabularyCommand(app);
+#ifdef DECOSCOPE_WITH_TORCH
+  addTrainCommand(app);
+#endif
   addRunCommands(app);
   addSessionCommands(app);
   addRenderCommand(app);

@@ -67,6 +67,22 @@ Result<CorpusLine> parseCorpusLine(std::string_view line, const std::string& whe
     out.kind = kind->get<std::string>();
   if (const auto index = document.find("index"); index != document.end() && index->is_number_integer())
     out.index = index->get<std::int64_t>();
+  const auto number = [&](const char* key, std::int64_t fallback) {
+    const auto found = document.find(key);
+    return found != document.end() && found->is_number_integer() ? found->get<std::int64_t>() : fallback;
+  };
+  if (const auto ids = document.find("ids"); ids != document.end() && ids->is_array()) {
+    for (const json& id : *ids) {
+      if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() > (1 << 30))
+        return fail(ErrorCode::badInput, "'ids' holds something else than token ids", where);
+      out.tokens.push_back(id.get<TokenId>());
+    }
+    const std::int64_t start = number("start", 0);
+    if (start < 0 || start > static_cast<std::int64_t>(out.tokens.size()))
+      return fail(ErrorCode::badInput, "'start' is not a place in 'ids'", where);
+    out.answer = static_cast<std::int32_t>(start);
+    out.featureRow = number("row", -1);
+  }
   return out;
 }
 

@@ -5,7 +5,9 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
+#include "core/base/Ids.h"
 #include "core/base/Status.h"
 
 namespace decoscope {
@@ -14,6 +16,11 @@ namespace decoscope {
 struct CorpusLine {
   std::int64_t index = 0;
   std::string kind, user, assistant;  // well-formed UTF-8
+  // Where the generating model's states were kept: its tokens, where its answer begins, and its first row in
+  // the file of features; otherwise empty and −1.
+  std::vector<TokenId> tokens;
+  std::int32_t answer = 0;
+  std::int64_t featureRow = -1;
 };
 
 // `where` names file and line in errors. Errors: badInput for what is no JSON object of at most 16 levels, or
