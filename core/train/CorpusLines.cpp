@@ -50,7 +50,7 @@ bool readLine(std::istream& stream, std::string& line, bool& tooLong) {
 
 }  // namespace
 
-Result<CorpusLine> parseCorpusLine(std::string_view line, const std::string& where) {
+Result<CorpusLine> readCorpusLine(std::string_view line, const std::string& where) {
   if (nestedTooDeeply(line)) return fail(ErrorCode::badInput, "the line is nested too deeply", where);
   const json document = json::parse(line.begin(), line.end(), nullptr, false);
   if (document.is_discarded() || !document.is_object())
@@ -97,7 +97,7 @@ Status readCorpusLines(const std::string& file, const std::function<Status(const
       return fail(ErrorCode::badInput,
                   "the line is longer than " + std::to_string(kLongestLine >> 20) + " MiB", where);
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    DECOSCOPE_ASSIGN(const CorpusLine read, parseCorpusLine(line, where));
+    DECOSCOPE_ASSIGN(const CorpusLine read, readCorpusLine(line, where));
     DECOSCOPE_TRY(visit(read));
   }
   return {};

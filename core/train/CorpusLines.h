@@ -25,7 +25,7 @@ struct CorpusLine {
 
 // `where` names file and line in errors. Errors: badInput for what is no JSON object of at most 16 levels, or
 // lacks "user" or "assistant".
-Result<CorpusLine> parseCorpusLine(std::string_view line, const std::string& where);
+Result<CorpusLine> readCorpusLine(std::string_view line, const std::string& where);
 
 // Calls visit for every line in order, holding one at a time; empty lines are passed over. Ends with the
 // first error, that of visit included. Errors: notFound, badInput (also for a line beyond 16 MiB).
