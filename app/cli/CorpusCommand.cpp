@@ -161,6 +161,7 @@ void addCorpusCommands(CLI::App& app) {
   corpus->add_option("RECIPE", options->recipe, "Name of a bundled recipe, or its JSON file");
   options->model.add(corpus, false);
   corpus->add_option("--out", options->corpus.out, "File to write, one JSON object a line");
+  corpus->add_option("--rejects", options->corpus.rejects, "File for the texts that are left out, with the reason");
   corpus->add_option("--texts", options->corpus.texts, "Prompts to answer; not every answer is kept")
       ->check(atLeast(1))
       ->default_val(1000);

@@ -51,7 +51,7 @@ Status BatchedGenerator::run(const Source& source, const Sink& sink, const StopT
   dead_ = 0;
   exhausted_ = false;
   DECOSCOPE_TRY(model_->retain(0));
-  Status status = cachePrefix(stop);
+  Status status = cachePrefixes(stop);
   while (status) {
     status = fillLanes(source);
     const bool busy = std::any_of(lanes_.begin(), lanes_.end(), [](const auto& lane) { return !!lane; });
@@ -62,16 +62,23 @@ Status BatchedGenerator::run(const Source& source, const Sink& sink, const StopT
   return status ? emptied : status;
 }
 
-Status BatchedGenerator::cachePrefix(const StopToken& stop) {
-  if (options_.prefix.empty()) return {};
-  ForwardRequest request;
-  request.tokens = options_.prefix;
-  if (options_.features) request.taps = {{TapSite::residual, model_->info().layers}};
-  DECOSCOPE_ASSIGN(const ForwardOutput output, model_->forward(request, stop));
-  owners_.assign(request.tokens.size(), kShared);
+Status BatchedGenerator::cachePrefixes(const StopToken& stop) {
+  prefixSlots_.clear();
   prefixFeatures_.clear();
-  if (options_.features)
-    for (const float value : output.taps.front().values) prefixFeatures_.push_back(toBfloat16(value));
+  for (const std::vector<TokenId>& prefix : options_.prefixes) {
+    prefixSlots_.push_back(static_cast<std::int32_t>(owners_.size()));
+    if (prefix.empty()) continue;
+    ForwardRequest request;
+    request.tokens = prefix;
+    request.follows.assign(prefix.size(), -1);
+    if (options_.features) request.taps = {{TapSite::residual, model_->info().layers}};
+    DECOSCOPE_ASSIGN(const ForwardOutput output, model_->forward(request, stop));
+    owners_.insert(owners_.end(), prefix.size(), kShared);
+    if (options_.features)
+      std::transform(output.taps.front().values.begin(), output.taps.front().values.end(),
+                     std::back_inserter(prefixFeatures_), toBfloat16);
+  }
+  shared_ = owners_.size();
   return {};
 }
 
@@ -97,17 +104,26 @@ Status BatchedGenerator::begin(Lane& lane, GenerationJob job) {
                     std::to_string(model_->info().contextLength),
                 where, "Ask for shorter answers (max_tokens).");
   // At least the prompt's last token is run, for its logits.
-  const auto& prefix = options_.prefix;
-  const auto most = static_cast<std::ptrdiff_t>(std::min(prefix.size(), job.prompt.size() - 1));
-  const auto agreed = std::mismatch(prefix.begin(), prefix.begin() + most, job.prompt.begin()).first;
-  lane.fed = static_cast<std::size_t>(agreed - prefix.begin());
-  lane.last = static_cast<std::int32_t>(lane.fed) - 1;
+  lane.fed = 0;
+  lane.last = -1;
+  for (std::size_t i = 0; i < options_.prefixes.size(); ++i) {
+    const auto& prefix = options_.prefixes[i];
+    const auto most = static_cast<std::ptrdiff_t>(std::min(prefix.size(), job.prompt.size() - 1));
+    const auto agreed = std::mismatch(prefix.begin(), prefix.begin() + most, job.prompt.begin()).first;
+    const auto count = static_cast<std::size_t>(agreed - prefix.begin());
+    if (count <= lane.fed) continue;
+    lane.fed = count;
+    lane.last = prefixSlots_[i] + static_cast<std::int32_t>(count) - 1;
+  }
   lane.text.index = job.index;
   lane.text.tokens = job.prompt;
-  lane.text.start = job.prompt.size();
-  if (options_.features)
-    lane.text.features.assign(prefixFeatures_.begin(), prefixFeatures_.begin() + static_cast<std::ptrdiff_t>(
-                                                                                     lane.fed * width()));
+  lane.given = job.prompt.size();
+  lane.text.start = job.start > 0 ? std::min(job.start, lane.given) : lane.given;
+  if (options_.features && lane.fed > 0) {
+    const auto end = prefixFeatures_.begin() +
+                     static_cast<std::ptrdiff_t>((static_cast<std::size_t>(lane.last) + 1) * width());
+    lane.text.features.assign(end - static_cast<std::ptrdiff_t>(lane.fed * width()), end);
+  }
   lane.job = std::move(job);
   return {};
 }
@@ -123,7 +139,7 @@ Status BatchedGenerator::advance(const Sink& sink, const StopToken& stop) {
   for (std::size_t i = 0; i < lanes_.size(); ++i) {
     if (!lanes_[i]) continue;
     const Lane& lane = *lanes_[i];
-    const bool reading = lane.fed < lane.text.start;
+    const bool reading = lane.fed < lane.given;
     std::size_t count = lane.text.tokens.size() - lane.fed;
     if (reading) count = std::min(count, room), room -= count;
     if (count == 0) continue;
@@ -157,20 +173,20 @@ Status BatchedGenerator::advance(const Sink& sink, const StopToken& stop) {
     Lane& lane = *lanes_[share.lane];
     if (options_.features) keepFeatures(lane, output.taps.front(), share.first, share.count);
     owners_.insert(owners_.end(), share.count, static_cast<std::int32_t>(share.lane));
-    if (lane.fed < lane.text.start) counts_.promptTokens += static_cast<std::int64_t>(share.count);
+    if (lane.fed < lane.given) counts_.promptTokens += static_cast<std::int64_t>(share.count);
     lane.fed += share.count;
     lane.last = base + static_cast<std::int32_t>(share.first + share.count) - 1;
     const bool whole = lane.fed == lane.text.tokens.size();
     if (whole && !lane.ending) DECOSCOPE_TRY(take(lane, rows[row++]));
     const bool ended = lane.text.finished ||
-                       lane.text.tokens.size() - lane.text.start == static_cast<std::size_t>(lane.job.maxTokens);
+                       lane.text.tokens.size() - lane.given == static_cast<std::size_t>(lane.job.maxTokens);
     if (!whole || !ended) continue;
     // The state at the last token is one more forward of it.
     if (options_.features && !lane.ending) {
       lane.ending = true;
       continue;
     }
-    for (std::size_t slot = options_.prefix.size(); slot < owners_.size(); ++slot)
+    for (std::size_t slot = shared_; slot < owners_.size(); ++slot)
       if (owners_[slot] == static_cast<std::int32_t>(share.lane)) owners_[slot] = kDead, ++dead_;
     GeneratedText text = std::move(lane.text);
     lanes_[share.lane].reset();
@@ -223,16 +239,15 @@ void BatchedGenerator::keepFeatures(Lane& lane, const TapValue& tap, std::size_t
 // Slots of ended texts go when they are more than a third, so that moving the others stays a small part of
 // the work.
 Status BatchedGenerator::dropDead() {
-  const auto all = static_cast<std::int64_t>(owners_.size());
+  const auto all = static_cast<std::int64_t>(owners_.size() - shared_);
   if (dead_ * 3 <= all) return {};
   std::vector<std::int32_t> kept, moved(owners_.size(), -1);
-  const std::size_t prefix = options_.prefix.size();
   for (std::size_t slot = 0; slot < owners_.size(); ++slot) {
     if (owners_[slot] == kDead) continue;
-    moved[slot] = static_cast<std::int32_t>(slot < prefix ? slot : prefix + kept.size());
-    if (slot >= prefix) kept.push_back(static_cast<std::int32_t>(slot));
+    moved[slot] = static_cast<std::int32_t>(slot < shared_ ? slot : shared_ + kept.size());
+    if (slot >= shared_) kept.push_back(static_cast<std::int32_t>(slot));
   }
-  DECOSCOPE_TRY(model_->retain(static_cast<int>(prefix), kept));
+  DECOSCOPE_TRY(model_->retain(static_cast<int>(shared_), kept));
   for (auto& lane : lanes_)
     if (lane && lane->last >= 0) lane->last = moved[static_cast<std::size_t>(lane->last)];
   std::erase(owners_, kDead);

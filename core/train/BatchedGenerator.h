@@ -20,10 +20,11 @@ namespace decoscope {
 struct GenerationJob {
   std::int64_t index = 0;       // keys the draws; ascending order is not needed
   std::vector<TokenId> prompt;  // the whole prompt, what is shared included; not empty
+  std::size_t start = 0;        // where the answer begins, in `prompt` if that opens it; 0: behind it
   double temperature = 0;       // 0: greedy
   double topP = 1;
   int topK = 40;
-  int maxTokens = 1;  // of the answer, its end token included
+  int maxTokens = 1;  // that are generated, the end token included
 };
 
 struct GeneratedText {
@@ -40,7 +41,8 @@ struct GeneratorOptions {
   int promptTokens = 128;  // most prompt tokens that one forward takes in
   std::uint64_t seed = 0;
   std::vector<TokenId> stops;    // what ends a text
-  std::vector<TokenId> prefix;   // what prompts begin with; a prompt that differs shares what agrees
+  // What prompts begin with, each cached once; a prompt shares as much as agrees with one of them.
+  std::vector<std::vector<TokenId>> prefixes;
   bool features = false;         // needs hidden states
 };
 
@@ -71,12 +73,13 @@ class BatchedGenerator {
   struct Lane {
     GenerationJob job;
     GeneratedText text;
+    std::size_t given = 0;   // tokens of the prompt
     std::size_t fed = 0;     // tokens of the text that are cached or in the forward under way
     std::int32_t last = -1;  // the slot of the last cached one
     bool ending = false;     // only the state at the last token is wanted
   };
   BatchedGenerator(Model& model, GeneratorOptions options);
-  Status cachePrefix(const StopToken& stop);
+  Status cachePrefixes(const StopToken& stop);
   Status fillLanes(const Source& source);
   Status begin(Lane& lane, GenerationJob job);
   Status advance(const Sink& sink, const StopToken& stop);
@@ -91,7 +94,9 @@ class BatchedGenerator {
   GeneratorCounts counts_;
   std::vector<std::optional<Lane>> lanes_;
   std::vector<std::int32_t> owners_;             // of each slot: a lane, kShared or kDead
-  std::vector<std::uint16_t> prefixFeatures_;    // [prefix, width]
+  std::vector<std::int32_t> prefixSlots_;      // the first slot of each prefix
+  std::vector<std::uint16_t> prefixFeatures_;  // by slot; [prefixes' tokens, width]
+  std::size_t shared_ = 0;                     // slots of all prefixes, the first ones
   std::int64_t dead_ = 0;
   bool exhausted_ = false;
 };

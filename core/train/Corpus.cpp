@@ -97,10 +97,11 @@ std::string featuresPath(const std::string& corpusPath) {
   return corpusPath + ".features";
 }
 
-std::string corpusLine(const CorpusText& text) {
+std::string corpusLine(const CorpusText& text, const std::string& reason) {
   nlohmann::ordered_json line = {
       {"index", text.index}, {"kind", text.kind}, {"user", text.user}, {"assistant", text.assistant}};
   if (!text.finished) line["finished"] = false;
+  if (!reason.empty()) line["reason"] = reason;
   if (!text.ids.empty()) {
     line["ids"] = text.ids;
     line["start"] = text.start;

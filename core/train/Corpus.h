@@ -28,8 +28,8 @@ struct CorpusText {
   std::int64_t row = -1;
 };
 
-// One line, without its end.
-std::string corpusLine(const CorpusText& text);
+// One line, without its end; with why the text was left out, where it was.
+std::string corpusLine(const CorpusText& text, const std::string& reason = {});
 // Errors: badInput, with `where`, for what is no such line.
 Result<CorpusText> parseCorpusLine(std::string_view line, const std::string& where);
 

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <fstream>
 #include <optional>
+#include <set>
 
 #include "core/tokenizer/Chat.h"
 #include "core/train/NearDuplicates.h"
@@ -11,9 +13,6 @@
 namespace decoscope {
 
 namespace {
-
-// Prompts whose beginnings are compared to find what all of them begin with.
-constexpr std::int64_t kComparedPrompts = 32;
 
 std::string identityOf(const CorpusText& text) {
   return text.user + '\n' + text.assistant;
@@ -23,6 +22,12 @@ std::string trimmed(std::string text) {
   const auto begin = text.find_first_not_of(" \n\t");
   if (begin == std::string::npos) return {};
   return text.substr(begin, text.find_last_not_of(" \n\t") - begin + 1);
+}
+
+// How many tokens two lists have in common at their beginning.
+std::size_t agreement(const std::vector<TokenId>& a, const std::vector<TokenId>& b) {
+  const auto count = static_cast<std::ptrdiff_t>(std::min(a.size(), b.size()));
+  return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + count, b.begin()).first - a.begin());
 }
 
 class Maker {
@@ -63,7 +68,7 @@ class Maker {
     generator.seed = recipe_.seed;
     generator.stops = tokenizer_.stopTokens();
     generator.features = options_.features;
-    DECOSCOPE_ASSIGN(generator.prefix, commonPrefix());
+    DECOSCOPE_ASSIGN(generator.prefixes, commonPrefixes());
     DECOSCOPE_ASSIGN(BatchedGenerator generation, BatchedGenerator::create(model_, std::move(generator)));
     const auto update = [&] {
       report_.counts = generation.counts();
@@ -97,36 +102,58 @@ class Maker {
     std::optional<GeneratedText> text;
   };
 
-  Result<std::vector<TokenId>> render(const std::string& user) const {
+  // The chat up to the answer: system turn, examples, prompt.
+  Result<std::string> render(const CorpusKind& kind, int variant, const std::string& user) const {
     Chat chat;
     const auto add = [&](const char* role, const std::string& content) {
       chat.messages.push_back({role, content, jinja::Value::dict({{"role", role}, {"content", content}})});
     };
-    if (!recipe_.system.empty()) add("system", recipe_.system);
+    if (!kind.system.empty()) add("system", kind.system);
+    if (!kind.examples.empty())
+      for (const ExampleTurn& example : kind.examples[static_cast<std::size_t>(variant)]) {
+        add("user", example.user);
+        add("assistant", example.assistant);
+      }
     add("user", user);
-    DECOSCOPE_ASSIGN(const std::string text, renderChat(tokenizer_, chat));
-    return tokenizer_.encode(text, {false, true});
+    return renderChat(tokenizer_, chat);
+  }
+  Result<std::vector<TokenId>> encode(const std::string& chat) const {
+    return tokenizer_.encode(chat, {false, true});
   }
 
-  Result<std::vector<TokenId>> commonPrefix() const {
-    std::vector<TokenId> prefix;
-    for (std::int64_t index = 0; index < kComparedPrompts; ++index) {
-      DECOSCOPE_ASSIGN(const Prompt prompt, recipe_.grammar.expand(recipe_.seed, index));
-      DECOSCOPE_ASSIGN(const std::vector<TokenId> tokens, render(prompt.text));
-      if (index == 0) prefix = tokens;
-      const auto count = std::min(prefix.size(), tokens.size());
-      const auto agreed = std::mismatch(prefix.begin(), prefix.begin() + static_cast<std::ptrdiff_t>(count),
-                                        tokens.begin());
-      prefix.erase(agreed.first, prefix.end());
-    }
-    return prefix;
+  // What all prompts of a kind with the same examples begin with.
+  Result<std::vector<TokenId>> commonPrefix(const CorpusKind& kind, int variant) const {
+    DECOSCOPE_ASSIGN(const std::string one, render(kind, variant, "A"));
+    DECOSCOPE_ASSIGN(const std::string two, render(kind, variant, "0"));
+    DECOSCOPE_ASSIGN(std::vector<TokenId> tokens, encode(one));
+    DECOSCOPE_ASSIGN(const std::vector<TokenId> other, encode(two));
+    tokens.resize(agreement(tokens, other));
+    return tokens;
+  }
+
+  Result<std::vector<std::vector<TokenId>>> commonPrefixes() const {
+    std::set<std::vector<TokenId>> prefixes;
+    for (std::size_t i = 0; i < recipe_.kinds.size(); ++i)
+      for (int variant = 0; variant < recipe_.grammar.kinds()[i].variants; ++variant) {
+        DECOSCOPE_ASSIGN(std::vector<TokenId> prefix, commonPrefix(recipe_.kinds[i], variant));
+        prefixes.insert(std::move(prefix));
+      }
+    return std::vector<std::vector<TokenId>>(prefixes.begin(), prefixes.end());
   }
 
   Result<GenerationJob> jobOf(const Prompt& prompt, std::int64_t index) const {
-    const GenerationSettings& settings = recipe_.kinds[prompt.kind].generation;
+    const CorpusKind& kind = recipe_.kinds[prompt.kind];
+    const GenerationSettings& settings = kind.generation;
     GenerationJob job;
     job.index = index;
-    DECOSCOPE_ASSIGN(job.prompt, render(prompt.text));
+    DECOSCOPE_ASSIGN(const std::string chat, render(kind, prompt.variant, prompt.text));
+    DECOSCOPE_ASSIGN(job.prompt, encode(chat));
+    job.start = job.prompt.size();
+    if (!prompt.opening.empty()) {
+      DECOSCOPE_ASSIGN(std::vector<TokenId> opened, encode(chat + prompt.opening));
+      job.start = agreement(job.prompt, opened);
+      job.prompt = std::move(opened);
+    }
     job.temperature = prompt.share < recipe_.greedyShare ? 0 : settings.temperature;
     job.topP = settings.topP;
     job.topK = settings.topK;
@@ -160,7 +187,7 @@ class Maker {
     }
     if (reason) {
       ++report_.rejected[*reason];
-      return {};
+      return reject(text, *reason);
     }
     duplicates_.add(identityOf(text), text.assistant);
     if (options_.features) {
@@ -170,6 +197,14 @@ class Maker {
     DECOSCOPE_TRY(writer_->append(text, generated.features));
     ++kept, ++report_.kept;
     return {};
+  }
+
+  Status reject(const CorpusText& text, const std::string& reason) {
+    if (options_.rejects.empty()) return {};
+    if (!rejects_.is_open()) rejects_.open(options_.rejects, std::ios::binary | std::ios::app);
+    rejects_ << corpusLine(text, reason) << '\n' << std::flush;
+    if (rejects_) return {};
+    return fail(ErrorCode::failed, "the file cannot be written", options_.rejects);
   }
 
   std::string answerOf(const GeneratedText& generated) const {
@@ -189,6 +224,7 @@ class Maker {
   const std::function<void(const CorpusReport&)>& progress_;
   NearDuplicates duplicates_;
   std::optional<CorpusWriter> writer_;
+  std::ofstream rejects_;
   std::deque<Waiting> waiting_;  // texts from index emitted_ on
   std::int64_t next_ = 0, emitted_ = 0;
 };

@@ -17,6 +17,7 @@ namespace decoscope {
 
 struct CorpusOptions {
   std::string out;           // FILE.jsonl
+  std::string rejects;       // a file for what is left out, with its "reason"; empty: none. Appended to
   std::int64_t first = 0;    // index of the first prompt
   std::int64_t texts = 1;    // how many prompts; those whose answers are left out count
   int batch = 64;            // texts side by side

@@ -15,6 +15,16 @@ using nlohmann::json;
 
 constexpr std::uintmax_t kLargestFile = 8 << 20;
 
+Result<std::vector<std::string>> readTexts(const json& list, const std::string& where) {
+  if (!list.is_array()) return fail(ErrorCode::badInput, "not a list of texts", where);
+  std::vector<std::string> texts;
+  for (const json& text : list) {
+    if (!text.is_string()) return fail(ErrorCode::badInput, "not a list of texts", where);
+    texts.push_back(text.get<std::string>());
+  }
+  return texts;
+}
+
 // An object of the recipe, with its place for errors.
 class Fields {
  public:
@@ -77,12 +87,7 @@ class Fields {
   Status read(const char* name, std::vector<std::string>& values) const {
     const json* found = find(name);
     if (!found) return {};
-    if (!found->is_array()) return fail(ErrorCode::badInput, "not a list of texts", place(name));
-    values.clear();
-    for (const json& value : *found) {
-      if (!value.is_string()) return fail(ErrorCode::badInput, "not a list of texts", place(name));
-      values.push_back(value.get<std::string>());
-    }
+    DECOSCOPE_ASSIGN(values, readTexts(*found, place(name)));
     return {};
   }
   static bool isPair(const json& value) { return value.is_array() && value.size() == 2; }
@@ -157,17 +162,55 @@ Result<std::string> bound(const json& value, const std::string& where) {
   return fail(ErrorCode::badInput, "a bound is neither a whole number nor an expression", where);
 }
 
+// A template alone, or with what its answers must contain.
+Result<PromptForm> readForm(const json& value, const std::string& where) {
+  PromptForm form;
+  if (value.is_string()) {
+    form.text = value.get<std::string>();
+    return form;
+  }
+  const Fields fields(value, where);
+  DECOSCOPE_TRY(fields.only({"text", "opening", "require"}));
+  DECOSCOPE_TRY(fields.read("text", form.text));
+  DECOSCOPE_TRY(fields.read("opening", form.opening));
+  DECOSCOPE_TRY(fields.read("require", form.required));
+  return form;
+}
+
+// [[ [user, assistant], … ], …]
+Result<std::vector<std::vector<ExampleTurn>>> readExamples(const json& list, const std::string& where) {
+  std::vector<std::vector<ExampleTurn>> sets;
+  if (!list.is_array() || list.empty()) return fail(ErrorCode::badInput, "not a list of sets of examples", where);
+  for (const json& set : list) {
+    if (!set.is_array()) return fail(ErrorCode::badInput, "not a set of examples", where);
+    sets.emplace_back();
+    for (const json& turn : set) {
+      DECOSCOPE_ASSIGN(const std::vector<std::string> texts, readTexts(turn, where));
+      if (texts.size() != 2) return fail(ErrorCode::badInput, "not [user, assistant]", where);
+      sets.back().push_back({texts[0], texts[1]});
+    }
+  }
+  return sets;
+}
+
 Result<PromptKind> readKind(const json& object, const std::string& where) {
   const Fields fields(object, where);
   DECOSCOPE_TRY(
-      fields.only({"kind", "weight", "prompts", "numbers", "answer", "require", "sampling", "filter"}));
+      fields.only({"kind", "weight", "prompts", "numbers", "answer", "require", "system", "examples",
+                             "sampling", "filter"}));
   PromptKind kind;
   DECOSCOPE_TRY(fields.read("kind", kind.name));
   DECOSCOPE_TRY(fields.read("weight", kind.weight, 0, 1e9));
-  DECOSCOPE_TRY(fields.read("prompts", kind.prompts));
   DECOSCOPE_TRY(fields.read("answer", kind.answer));
   DECOSCOPE_TRY(fields.read("require", kind.required));
   if (kind.name.empty()) return fail(ErrorCode::badInput, "a kind has no name", fields.place("kind"));
+  const json* prompts = fields.find("prompts");
+  if (!prompts || !prompts->is_array())
+    return fail(ErrorCode::badInput, "a kind needs a list of prompts", fields.place("prompts"));
+  for (const json& prompt : *prompts) {
+    DECOSCOPE_ASSIGN(PromptForm form, readForm(prompt, fields.place("prompts")));
+    kind.prompts.push_back(std::move(form));
+  }
   if (const json* numbers = fields.find("numbers")) {
     if (!numbers->is_array())
       return fail(ErrorCode::badInput, "not a list of [name, least, most]", fields.place("numbers"));
@@ -202,9 +245,8 @@ Result<CorpusRecipe> parseCorpusRecipe(std::string_view text, const std::string&
   const Fields fields(document, where);
   DECOSCOPE_TRY(fields.only({"name", "about", "seed", "system", "greedy_share", "near_duplicates",
                              "near_duplicate_words", "replace", "sampling", "filter", "lists", "kinds"}));
-  std::string name, system;
+  std::string name;
   DECOSCOPE_TRY(fields.read("name", name));
-  DECOSCOPE_TRY(fields.read("system", system));
   double greedyShare = 0, resemblance = 0;
   int resemblanceWords = 20, seed = 0;
   DECOSCOPE_TRY(fields.read("seed", seed, 0, 2'147'483'647));
@@ -223,6 +265,7 @@ Result<CorpusRecipe> parseCorpusRecipe(std::string_view text, const std::string&
     if (!list) return fail(ErrorCode::badInput, "not a list", fields.place("replace"));
   }
   CorpusKind common;
+  DECOSCOPE_TRY(fields.read("system", common.system));
   DECOSCOPE_TRY(readGeneration(fields.find("sampling"), where, common.generation));
   DECOSCOPE_TRY(readFilter(fields.find("filter"), where, common.filter));
   GrammarData data;
@@ -239,16 +282,20 @@ Result<CorpusRecipe> parseCorpusRecipe(std::string_view text, const std::string&
   for (const json& object : *kindList) {
     const std::string place = where + ", kind " + std::to_string(kinds.size());
     DECOSCOPE_ASSIGN(PromptKind kind, readKind(object, place));
-    data.kinds.push_back(std::move(kind));
     kinds.push_back(common);
     const Fields kindFields(object, place);
+    DECOSCOPE_TRY(kindFields.read("system", kinds.back().system));
+    if (const json* examples = kindFields.find("examples")) {
+      DECOSCOPE_ASSIGN(kinds.back().examples, readExamples(*examples, kindFields.place("examples")));
+      kind.variants = static_cast<int>(kinds.back().examples.size());
+    }
+    data.kinds.push_back(std::move(kind));
     DECOSCOPE_TRY(readGeneration(kindFields.find("sampling"), place, kinds.back().generation));
     DECOSCOPE_TRY(readFilter(kindFields.find("filter"), place, kinds.back().filter));
   }
   DECOSCOPE_ASSIGN(PromptGrammar grammar, PromptGrammar::create(std::move(data), where));
   return CorpusRecipe{std::move(name),
                       static_cast<std::uint64_t>(seed),
-                      std::move(system),
                       greedyShare,
                       resemblance,
                       resemblanceWords,

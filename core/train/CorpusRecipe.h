@@ -21,15 +21,21 @@ struct GenerationSettings {
   int maxTokens = 200;       // of the answer, its end token included
 };
 
+// Turns that stand before a prompt and show the model what an answer looks like; no part of the corpus.
+struct ExampleTurn {
+  std::string user, assistant;
+};
+
 struct CorpusKind {
   GenerationSettings generation;
   FilterSettings filter;
+  std::string system;  // the system turn; empty: what the chat template puts there itself
+  std::vector<std::vector<ExampleTurn>> examples;  // one set is chosen (Prompt::variant); empty: none
 };
 
 struct CorpusRecipe {
   std::string name;
   std::uint64_t seed = 0;
-  std::string system;       // the system turn; empty: what the chat template puts there itself
   double greedyShare = 0;   // of the texts, at temperature 0
   double resemblance = 0;   // near-duplicates: Jaccard index from which a text is left out; 0: off
   int resemblanceWords = 20;  // texts shorter than that are compared exactly only

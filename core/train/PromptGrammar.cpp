@@ -19,8 +19,13 @@ constexpr std::size_t kDeepestList = 16;
 using Item = std::map<std::string, TemplateParts, std::less<>>;
 using Lists = std::map<std::string, std::vector<Item>, std::less<>>;
 
+struct Form {
+  TemplateParts text, opening;
+  std::vector<TemplateParts> required;
+};
 struct Kind {
-  std::vector<TemplateParts> prompts, required;
+  std::vector<Form> prompts;
+  std::vector<TemplateParts> required;
 };
 
 char lower(char c) {
@@ -176,6 +181,17 @@ Status findCircle(const std::string& list, const std::map<std::string, std::set<
   return {};
 }
 
+Status bindAll(const Binder& binder, const std::vector<std::string>& texts, const std::string& place,
+               std::vector<TemplateParts>& out) {
+  std::set<std::string> used;
+  for (const std::string& text : texts) {
+    DECOSCOPE_ASSIGN(TemplateParts parts, parseTemplate(text));
+    DECOSCOPE_TRY(binder.bind(parts, used, place + ", template '" + text + "'"));
+    out.push_back(std::move(parts));
+  }
+  return {};
+}
+
 }  // namespace
 
 struct PromptGrammar::Compiled {
@@ -214,16 +230,16 @@ Result<PromptGrammar> PromptGrammar::create(GrammarData data, const std::string&
     if (!(kind.weight > 0) || kind.weight > 1e9) return wrong("a kind's weight must be above 0", place);
     if (kind.prompts.empty()) return wrong("a kind needs at least one prompt", place);
     compiled->weights += kind.weight;
+    if (kind.variants < 1) return wrong("a kind has at least one variant", place);
+    const Binder binder(compiled->lists, &kind);
     Kind made;
-    std::set<std::string> used;
-    for (const auto& [texts, parts] :
-         {std::pair(&kind.prompts, &made.prompts), {&kind.required, &made.required}})
-      for (const std::string& text : *texts) {
-        DECOSCOPE_ASSIGN(TemplateParts read, parseTemplate(text));
-        DECOSCOPE_TRY(
-            Binder(compiled->lists, &kind).bind(read, used, place + ", template '" + text + "'"));
-        parts->push_back(std::move(read));
-      }
+    DECOSCOPE_TRY(bindAll(binder, kind.required, place, made.required));
+    for (const PromptForm& form : kind.prompts) {
+      std::vector<TemplateParts> texts;
+      DECOSCOPE_TRY(bindAll(binder, {form.text, form.opening}, place, texts));
+      made.prompts.push_back({std::move(texts[0]), std::move(texts[1]), {}});
+      DECOSCOPE_TRY(bindAll(binder, form.required, place, made.prompts.back().required));
+    }
     compiled->kinds.push_back(std::move(made));
   }
   if (compiled->kinds.empty()) return wrong("a grammar needs at least one kind", where);
@@ -245,11 +261,15 @@ Result<Prompt> PromptGrammar::expand(std::uint64_t seed, std::int64_t index) con
   const PromptKind& data = compiled_->data[prompt.kind];
   const Kind& kind = compiled_->kinds[prompt.kind];
   DECOSCOPE_TRY(expansion.drawNumbers(data));
-  DECOSCOPE_ASSIGN(prompt.text, expansion.text(kind.prompts[expansion.choose(kind.prompts.size())]));
-  for (const TemplateParts& parts : kind.required) {
-    DECOSCOPE_ASSIGN(std::string required, expansion.text(parts));
-    prompt.required.push_back(std::move(required));
-  }
+  prompt.variant = static_cast<int>(expansion.choose(static_cast<std::size_t>(data.variants)));
+  const Form& form = kind.prompts[expansion.choose(kind.prompts.size())];
+  DECOSCOPE_ASSIGN(prompt.text, expansion.text(form.text));
+  DECOSCOPE_ASSIGN(prompt.opening, expansion.text(form.opening));
+  for (const auto* all : {&kind.required, &form.required})
+    for (const TemplateParts& parts : *all) {
+      DECOSCOPE_ASSIGN(std::string required, expansion.text(parts));
+      prompt.required.push_back(std::move(required));
+    }
   if (!data.answer.empty()) {
     DECOSCOPE_ASSIGN(prompt.answer, evaluate(data.answer, expansion.numbers));
   }

@@ -30,13 +30,21 @@ struct NumberRange {
   std::string low, high;  // expressions over the numbers before it, both included
 };
 
+// One way to put a prompt.
+struct PromptForm {
+  std::string text;                   // template
+  std::string opening;                // template; what the answer begins with
+  std::vector<std::string> required;  // templates; what the answer must contain, "|" between equivalents
+};
+
 struct PromptKind {
   std::string name;  // "story"
   double weight = 1;
-  std::vector<std::string> prompts;  // one is chosen, all alike
+  std::vector<PromptForm> prompts;  // one is chosen, all alike
   std::vector<NumberRange> numbers;
   std::string answer;                 // expression: what the text must come to; empty: nothing to check
-  std::vector<std::string> required;  // templates; what the answer must contain, "|" between equivalents
+  std::vector<std::string> required;  // as in PromptForm, for all prompts of the kind
+  int variants = 1;                   // what Prompt::variant is drawn from
 };
 
 struct GrammarData {
@@ -46,9 +54,10 @@ struct GrammarData {
 
 struct Prompt {
   std::size_t kind = 0;  // index into the grammar's kinds
-  std::string text;
+  std::string text, opening;
   std::vector<std::string> required;
   std::optional<std::int64_t> answer;
+  int variant = 0;   // uniform in [0, the kind's variants)
   double share = 0;  // one more draw of this prompt, uniform in [0, 1), for whoever divides prompts further
 };
 
