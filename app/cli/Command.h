@@ -76,5 +76,6 @@ void addRunCommands(CLI::App& app);
 void addSessionCommands(CLI::App& app);
 void addRenderCommand(CLI::App& app);
 void addBenchCommands(CLI::App& app);
+void addCorpusCommands(CLI::App& app);
 
 }  // namespace decoscope::cli
