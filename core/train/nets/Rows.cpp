@@ -7,25 +7,15 @@
 
 #include "core/base/Rng.h"
 #include "core/tokenizer/Chat.h"
-#include "core/train/CorpusLines.h"
+#include "core/train/Corpus.h"
 
 namespace decoscope::train {
 
 namespace {
 
-// FNV-1a with a final mix: the low bits of neighbouring texts must not resemble each other.
-double fraction(std::string_view text) {
-  std::uint64_t hash = 1469598103934665603ull;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 1099511628211ull;
-  hash ^= hash >> 33;
-  hash *= 0xff51afd7ed558ccdull;
-  hash ^= hash >> 33;
-  return static_cast<double>(hash >> 11) * 0x1p-53;
-}
-
 // Renders prompt and answer as the chat template does; where the answer begins follows from rendering the
 // prompt alone.
-Result<TrainingText> encode(const Tokenizer& tokenizer, const CorpusLine& line) {
+Result<TrainingText> encode(const Tokenizer& tokenizer, const CorpusText& line) {
   TrainingText text;
   const nlohmann::json prompt = {{{"role", "user"}, {"content", line.user}}};
   nlohmann::json whole = prompt;
@@ -49,10 +39,6 @@ Result<TrainingText> encode(const Tokenizer& tokenizer, const CorpusLine& line) 
 
 }  // namespace
 
-bool isHeldOut(std::string_view user, std::string_view, double share) {
-  return fraction(user) < share;
-}
-
 Result<Rows> Rows::read(const Source& source, const Tokenizer& tokenizer, Packing packing,
                         std::int64_t length, std::uint64_t seed) {
   Rows rows;
@@ -66,20 +52,20 @@ Result<Rows> Rows::read(const Source& source, const Tokenizer& tokenizer, Packin
                 tokenizer.description());
   rows.end_ = *end;
   if (source.features) {
-    DECOSCOPE_ASSIGN(rows.features_, MappedFile::open(source.file + ".features"));
+    DECOSCOPE_ASSIGN(rows.features_, MappedFile::open(featuresPath(source.file)));
   }
   std::int64_t taken = 0;
-  DECOSCOPE_TRY(readCorpusLines(source.file, [&](const CorpusLine& line) -> Status {
+  DECOSCOPE_TRY(readCorpus(source.file, [&](const CorpusText& line, std::string_view) -> Status {
     if (taken == source.texts) return {};
     ++taken;
     TrainingText text;
     if (source.features) {
-      if (line.tokens.empty() || line.featureRow < 0)
+      if (line.ids.empty() || line.row < 0)
         return fail(ErrorCode::badInput, "the corpus was generated without features", source.file,
                     "Generate it with --features.");
-      text.tokens = line.tokens;
-      text.answer = line.answer;
-      text.featureRow = line.featureRow;
+      text.tokens = line.ids;
+      text.answer = static_cast<std::int32_t>(line.start);
+      text.featureRow = line.row;
       const auto last = static_cast<std::uint64_t>(text.featureRow) + text.tokens.size();
       if (last * static_cast<std::uint64_t>(rows.width_) * 2 > rows.features_->bytes().size())
         return fail(ErrorCode::badInput, "the file of features is shorter than the corpus says",
@@ -88,7 +74,7 @@ Result<Rows> Rows::read(const Source& source, const Tokenizer& tokenizer, Packin
     } else {
       DECOSCOPE_ASSIGN(text, encode(tokenizer, line));
     }
-    if (isHeldOut(line.user, line.assistant, source.heldOut)) {
+    if (splitPosition(line) < source.heldOut) {
       rows.heldOut_.push_back(std::move(text));
       return {};
     }

@@ -35,9 +35,9 @@ struct Batch {
 class Rows {
  public:
   struct Source {
-    std::string file;        // JSONL (see CorpusLines.h)
+    std::string file;        // JSONL (see Corpus.h)
     std::int64_t texts = 0;  // at most so many; fewer are an error only if there are none
-    double heldOut = 0.01;   // share that is kept for evaluation, by each text's hash
+    double heldOut = 0.01;   // share that is kept for evaluation, by splitPosition()
     bool features = false;   // FILE.features is read beside it
     std::int64_t width = 0;  // of the features
   };
@@ -76,9 +76,5 @@ class Rows {
   mutable std::int64_t orderPass_ = -1;
   mutable std::vector<std::int32_t> order_;
 };
-
-// Whether a text belongs to the share kept for evaluation: a function of its words alone, so that it holds
-// for every corpus and size.
-bool isHeldOut(std::string_view user, std::string_view assistant, double share);
 
 }  // namespace decoscope::train
