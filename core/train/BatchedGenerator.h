@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "core/base/Ids.h"
@@ -21,9 +22,14 @@ struct GenerationJob {
   std::int64_t index = 0;       // keys the draws; ascending order is not needed
   std::vector<TokenId> prompt;  // the whole prompt, what is shared included; not empty
   std::size_t start = 0;        // where the answer begins, in `prompt` if that opens it; 0: behind it
+  // What else is put into the answer: each when the model has ended a part (a sentence, a line), and the text
+  // ends with the part after the last. Stop tokens are not chosen then. Needs GeneratorOptions::endsPart.
+  bool outlined = false, byLine = false;
+  std::vector<std::vector<TokenId>> continuations;
   double temperature = 0;       // 0: greedy
   double topP = 1;
   int topK = 40;
+  int partTokens = 0;  // that are generated in one part of an outlined answer; 0: as many as maxTokens
   int maxTokens = 1;  // that are generated, the end token included
 };
 
@@ -44,6 +50,8 @@ struct GeneratorOptions {
   // What prompts begin with, each cached once; a prompt shares as much as agrees with one of them.
   std::vector<std::vector<TokenId>> prefixes;
   bool features = false;         // needs hidden states
+  // Whether a part of a text (what was put in, then what was generated) is whole.
+  std::function<bool(const GenerationJob& job, std::span<const TokenId> part)> endsPart;
 };
 
 struct GeneratorCounts {
@@ -74,6 +82,9 @@ class BatchedGenerator {
     GenerationJob job;
     GeneratedText text;
     std::size_t given = 0;   // tokens of the prompt
+    std::size_t part = 0;    // where the part of an outlined text begins
+    std::size_t next = 0;    // the continuation that comes next
+    int written = 0, writtenInPart = 0;  // tokens generated
     std::size_t fed = 0;     // tokens of the text that are cached or in the forward under way
     std::int32_t last = -1;  // the slot of the last cached one
     bool ending = false;     // only the state at the last token is wanted
@@ -84,6 +95,8 @@ class BatchedGenerator {
   Status begin(Lane& lane, GenerationJob job);
   Status advance(const Sink& sink, const StopToken& stop);
   Status take(Lane& lane, const RowSummary& row);
+  bool isStop(TokenId token) const;
+  static bool full(const Lane& lane);
   TokenId choose(const Lane& lane, const RowSummary& row) const;
   void keepFeatures(Lane& lane, const TapValue& tap, std::size_t row, std::size_t count) const;
   Status dropDead();

@@ -30,6 +30,14 @@ std::size_t agreement(const std::vector<TokenId>& a, const std::vector<TokenId>&
   return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + count, b.begin()).first - a.begin());
 }
 
+// Whether a text has come to the end of a sentence: with a full stop, or the quotation mark behind one, and
+// every quotation mark that was opened closed.
+bool endsSentence(std::string_view text) {
+  if (text.empty() || std::count(text.begin(), text.end(), '"') % 2 != 0) return false;
+  if (text.back() == '"') text.remove_suffix(1);
+  return !text.empty() && std::string_view(".!?").find(text.back()) != std::string_view::npos;
+}
+
 class Maker {
  public:
   Maker(Model& model, const Tokenizer& tokenizer, const CorpusRecipe& recipe, const CorpusOptions& options,
@@ -68,6 +76,10 @@ class Maker {
     generator.seed = recipe_.seed;
     generator.stops = tokenizer_.stopTokens();
     generator.features = options_.features;
+    generator.endsPart = [this](const GenerationJob& job, std::span<const TokenId> part) {
+      const std::string text = tokenizer_.decodeContinuation(part);
+      return job.byLine ? text.ends_with('\n') : endsSentence(text);
+    };
     DECOSCOPE_ASSIGN(generator.prefixes, commonPrefixes());
     DECOSCOPE_ASSIGN(BatchedGenerator generation, BatchedGenerator::create(model_, std::move(generator)));
     const auto update = [&] {
@@ -149,10 +161,18 @@ class Maker {
     DECOSCOPE_ASSIGN(const std::string chat, render(kind, prompt.variant, prompt.text));
     DECOSCOPE_ASSIGN(job.prompt, encode(chat));
     job.start = job.prompt.size();
-    if (!prompt.opening.empty()) {
-      DECOSCOPE_ASSIGN(std::vector<TokenId> opened, encode(chat + prompt.opening));
-      job.start = agreement(job.prompt, opened);
-      job.prompt = std::move(opened);
+    job.partTokens = settings.partTokens;
+    job.byLine = settings.byLine;
+    job.outlined = !prompt.outline.empty();
+    for (std::size_t i = 0; i < prompt.outline.size(); ++i) {
+      if (i == 0) {
+        DECOSCOPE_ASSIGN(std::vector<TokenId> opened, encode(chat + prompt.outline[i]));
+        job.start = agreement(job.prompt, opened);
+        job.prompt = std::move(opened);
+      } else {
+        DECOSCOPE_ASSIGN(std::vector<TokenId> continuation, encode((job.byLine ? "" : " ") + prompt.outline[i]));
+        job.continuations.push_back(std::move(continuation));
+      }
     }
     job.temperature = prompt.share < recipe_.greedyShare ? 0 : settings.temperature;
     job.topP = settings.topP;
