@@ -70,6 +70,8 @@ void addMeasureCommand(CLI::App& models);  // `models measure`
 // What `models measure` found earlier for the weights with this fingerprint.
 json storedDistances(const std::string& fingerprint);
 void addTokenizerCommands(CLI::App& app);
+void addVocabularyCommand(CLI::App& app);
+void addTrainCommand(CLI::App& app);
 void addRunCommands(CLI::App& app);
 void addSessionCommands(CLI::App& app);
 void addRenderCommand(CLI::App& app);
