@@ -199,7 +199,8 @@ Status BatchedGenerator::advance(const Sink& sink, const StopToken& stop) {
 
 Status BatchedGenerator::take(Lane& lane, const RowSummary& row) {
   if (row.tokens.empty())
-    return fail(ErrorCode::failed, "the model excludes every token", "text " + std::to_string(lane.job.index));
+    return fail(ErrorCode::failed, "the model excludes every token",
+                "text " + std::to_string(lane.job.index));
   const TokenId token = choose(lane, row);
   lane.text.tokens.push_back(token);
   ++lane.written, ++lane.writtenInPart;

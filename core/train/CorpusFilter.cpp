@@ -193,7 +193,8 @@ class SumReader {
 
   std::optional<char> operatorHere() {
     static constexpr std::pair<std::string_view, char> kSigns[] = {
-        {"+", '+'}, {"-", '-'}, {"*", '*'}, {"/", '/'}, {"\xC3\x97", '*'}, {"\xC3\xB7", '/'}, {"\xE2\x88\x92", '-'}};
+        {"+", '+'},        {"-", '-'},        {"*", '*'},           {"/", '/'},
+        {"\xC3\x97", '*'}, {"\xC3\xB7", '/'}, {"\xE2\x88\x92", '-'}};
     for (const auto& [text, sign] : kSigns)
       if (text_.substr(at_).starts_with(text)) {
         at_ += text.size();
@@ -275,7 +276,8 @@ std::optional<std::string> objection(const FilterSettings& settings, const Promp
   if (settings.mostWords >= 0 && count > settings.mostWords) return "too long";
   const auto lines = linesOf(text);
   const auto height = static_cast<int>(lines.size());
-  if (height < settings.leastLines || (settings.mostLines >= 0 && height > settings.mostLines)) return "lines";
+  if (height < settings.leastLines || (settings.mostLines >= 0 && height > settings.mostLines))
+    return "lines";
   if (!settings.endings.empty() && (text.empty() || settings.endings.find(text.back()) == std::string::npos))
     return "ending";
   for (const std::string& opening : settings.openings)

@@ -53,8 +53,8 @@ class Maker {
   Status run(const StopToken& stop) {
     const auto start = std::chrono::steady_clock::now();
     if (tokenizer_.chatTemplate().empty())
-      return fail(ErrorCode::badInput, "the model has no chat template to put prompts into", model_.info().name,
-                  "Use a model that was tuned to follow instructions.");
+      return fail(ErrorCode::badInput, "the model has no chat template to put prompts into",
+                  model_.info().name, "Use a model that was tuned to follow instructions.");
     const CorpusOrigin origin{recipe_.name,
                               recipe_.fingerprint,
                               model_.info().name,
@@ -62,15 +62,14 @@ class Maker {
                               model_.info().dtype,
                               recipe_.seed,
                               options_.features ? model_.info().width : 0};
-    DECOSCOPE_ASSIGN(writer_, CorpusWriter::open(options_.out, origin, options_.resume,
-                                                 [&](const CorpusText& text) {
-                                                   duplicates_.add(identityOf(text), text.assistant);
-                                                   ++report_.present;
-                                                 }));
+    DECOSCOPE_ASSIGN(writer_,
+                     CorpusWriter::open(options_.out, origin, options_.resume, [&](const CorpusText& text) {
+                       duplicates_.add(identityOf(text), text.assistant);
+                       ++report_.present;
+                     }));
     report_.asked = options_.texts;
     const std::int64_t end = options_.first + options_.texts;
-    next_ = emitted_ = report_.nextIndex =
-        std::clamp(writer_->lastIndex() + 1, options_.first, end);
+    next_ = emitted_ = report_.nextIndex = std::clamp(writer_->lastIndex() + 1, options_.first, end);
     GeneratorOptions generator;
     generator.lanes = options_.batch;
     generator.seed = recipe_.seed;
@@ -84,8 +83,7 @@ class Maker {
     DECOSCOPE_ASSIGN(BatchedGenerator generation, BatchedGenerator::create(model_, std::move(generator)));
     const auto update = [&] {
       report_.counts = generation.counts();
-      report_.seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     };
     const Status status = generation.run(
         [&]() -> Result<std::optional<GenerationJob>> {
@@ -170,7 +168,8 @@ class Maker {
         job.start = agreement(job.prompt, opened);
         job.prompt = std::move(opened);
       } else {
-        DECOSCOPE_ASSIGN(std::vector<TokenId> continuation, encode((job.byLine ? "" : " ") + prompt.outline[i]));
+        DECOSCOPE_ASSIGN(std::vector<TokenId> continuation,
+                         encode((job.byLine ? "" : " ") + prompt.outline[i]));
         job.continuations.push_back(std::move(continuation));
       }
     }
@@ -231,7 +230,8 @@ class Maker {
     const std::span<const TokenId> tokens(generated.tokens);
     std::string answer = tokenizer_.decodeContinuation(tokens.subspan(generated.start), true);
     for (const auto& [from, to] : recipe_.replacements)
-      for (std::size_t at = answer.find(from); at != std::string::npos; at = answer.find(from, at + to.size()))
+      for (std::size_t at = answer.find(from); at != std::string::npos;
+           at = answer.find(from, at + to.size()))
         answer.replace(at, from.size(), to);
     return trimmed(std::move(answer));
   }

@@ -54,7 +54,8 @@ class Fields {
   Status read(const char* name, int& value, std::int64_t least, std::int64_t most) const {
     const json* found = find(name);
     if (!found) return {};
-    if (!found->is_number_integer() || found->get<std::int64_t>() < least || found->get<std::int64_t>() > most)
+    if (!found->is_number_integer() || found->get<std::int64_t>() < least ||
+        found->get<std::int64_t>() > most)
       return fail(ErrorCode::badInput, "not a whole number in its range", place(name));
     value = found->get<int>();
     return {};
@@ -112,9 +113,9 @@ Status readGeneration(const json* object, const std::string& where, GenerationSe
 Status readFilter(const json* object, const std::string& where, FilterSettings& settings) {
   if (!object) return {};
   const Fields fields(*object, where + ", filter");
-  DECOSCOPE_TRY(fields.only({"finished", "words", "lines", "repeat_words", "repeat_times", "same_letters",
-                             "same_times", "longest_word", "characters", "sums",
-                             "endings", "openings", "forbidden"}));
+  DECOSCOPE_TRY(
+      fields.only({"finished", "words", "lines", "repeat_words", "repeat_times", "same_letters", "same_times",
+                   "longest_word", "characters", "sums", "endings", "openings", "forbidden"}));
   DECOSCOPE_TRY(fields.read("finished", settings.finished));
   DECOSCOPE_TRY(fields.read("words", settings.leastWords, settings.mostWords));
   DECOSCOPE_TRY(fields.read("lines", settings.leastLines, settings.mostLines));
@@ -186,7 +187,8 @@ Result<PromptForm> readForm(const json& value, const std::string& where) {
 // [[ [user, assistant], … ], …]
 Result<std::vector<std::vector<ExampleTurn>>> readExamples(const json& list, const std::string& where) {
   std::vector<std::vector<ExampleTurn>> sets;
-  if (!list.is_array() || list.empty()) return fail(ErrorCode::badInput, "not a list of sets of examples", where);
+  if (!list.is_array() || list.empty())
+    return fail(ErrorCode::badInput, "not a list of sets of examples", where);
   for (const json& set : list) {
     if (!set.is_array()) return fail(ErrorCode::badInput, "not a set of examples", where);
     sets.emplace_back();
@@ -201,9 +203,8 @@ Result<std::vector<std::vector<ExampleTurn>>> readExamples(const json& list, con
 
 Result<PromptKind> readKind(const json& object, const std::string& where) {
   const Fields fields(object, where);
-  DECOSCOPE_TRY(
-      fields.only({"kind", "weight", "prompts", "numbers", "answer", "require", "each_line", "system", "examples",
-                             "sampling", "filter"}));
+  DECOSCOPE_TRY(fields.only({"kind", "weight", "prompts", "numbers", "answer", "require", "each_line",
+                             "system", "examples", "sampling", "filter"}));
   PromptKind kind;
   DECOSCOPE_TRY(fields.read("kind", kind.name));
   DECOSCOPE_TRY(fields.read("weight", kind.weight, 0, 1e9));
@@ -301,15 +302,10 @@ Result<CorpusRecipe> parseCorpusRecipe(std::string_view text, const std::string&
     DECOSCOPE_TRY(readFilter(kindFields.find("filter"), place, kinds.back().filter));
   }
   DECOSCOPE_ASSIGN(PromptGrammar grammar, PromptGrammar::create(std::move(data), where));
-  return CorpusRecipe{std::move(name),
-                      static_cast<std::uint64_t>(seed),
-                      greedyShare,
-                      resemblance,
-                      resemblanceWords,
-                      std::move(replacements),
-                      std::move(kinds),
-                      std::move(grammar),
-                      fingerprintOf(text)};
+  return CorpusRecipe{
+      std::move(name),    static_cast<std::uint64_t>(seed), greedyShare,      resemblance,
+      resemblanceWords,   std::move(replacements),          std::move(kinds), std::move(grammar),
+      fingerprintOf(text)};
 }
 
 Result<CorpusRecipe> readCorpusRecipe(const std::string& path) {

@@ -38,11 +38,11 @@ struct CorpusKind {
 struct CorpusRecipe {
   std::string name;
   std::uint64_t seed = 0;
-  double greedyShare = 0;   // of the texts, at temperature 0
-  double resemblance = 0;   // near-duplicates: Jaccard index from which a text is left out; 0: off
+  double greedyShare = 0;     // of the texts, at temperature 0
+  double resemblance = 0;     // near-duplicates: Jaccard index from which a text is left out; 0: off
   int resemblanceWords = 20;  // texts shorter than that are compared exactly only
   std::vector<std::pair<std::string, std::string>> replacements;  // in the answers, before the filter
-  std::vector<CorpusKind> kinds;  // as in the grammar
+  std::vector<CorpusKind> kinds;                                  // as in the grammar
   PromptGrammar grammar;
   std::string fingerprint;  // of the file's bytes
 };

@@ -32,7 +32,7 @@ struct NumberRange {
 
 // One way to put a prompt.
 struct PromptForm {
-  std::string text;                   // template
+  std::string text;  // template
   // Templates of what the answer's parts begin with. The model goes on from each to the end of the sentence
   // (or line: GenerationSettings); then the next one follows. Empty: the answer is the model's alone.
   std::vector<std::string> outline;
@@ -46,8 +46,8 @@ struct PromptKind {
   std::vector<NumberRange> numbers;
   std::string answer;                 // expression: what the text must come to; empty: nothing to check
   std::vector<std::string> required;  // as in PromptForm, for all prompts of the kind
-  std::string eachLine;               // template; every line of an answer must contain one of these; empty: any
-  int variants = 1;                   // what Prompt::variant is drawn from
+  std::string eachLine;  // template; every line of an answer must contain one of these; empty: any
+  int variants = 1;      // what Prompt::variant is drawn from
 };
 
 struct GrammarData {
