@@ -89,20 +89,22 @@ json reportJson(const CorpusReport& report, const MakeOptions& options, const Co
           {"seconds", report.seconds},
           {"forward_seconds", report.counts.forwardSeconds},
           {"sampling_seconds", report.counts.samplingSeconds},
-          {"tokens_per_second", report.seconds > 0 ? static_cast<double>(report.counts.answerTokens) / report.seconds
-                                                   : 0.0}};
+          {"tokens_per_second",
+           report.seconds > 0 ? static_cast<double>(report.counts.answerTokens) / report.seconds : 0.0}};
 }
 
 void printReport(const CorpusReport& report) {
   std::cout << report.kept << " of " << report.done << " texts kept";
   if (report.present > 0) std::cout << ", " << report.present << " were there";
-  std::cout << "\n" << report.counts.answerTokens << " tokens in " << duration(report.seconds) << ", "
+  std::cout << "\n"
+            << report.counts.answerTokens << " tokens in " << duration(report.seconds) << ", "
             << static_cast<std::int64_t>(static_cast<double>(report.counts.answerTokens) /
                                          std::max(report.seconds, 1e-9))
             << " a second\n";
   for (const auto& [kind, counts] : report.kinds)
     std::cout << "  " << kind << ": " << counts.first << " of " << counts.second << "\n";
-  for (const auto& [reason, count] : report.rejected) std::cout << "  left out, " << reason << ": " << count << "\n";
+  for (const auto& [reason, count] : report.rejected)
+    std::cout << "  left out, " << reason << ": " << count << "\n";
 }
 
 Result<int> makeCommand(const Context& context, const MakeOptions& options) {
@@ -115,8 +117,8 @@ Result<int> makeCommand(const Context& context, const MakeOptions& options) {
   if (onTerminal()) clearProgress();
   CorpusReport report;
   Progress progress(options.corpus.first);
-  const Status status = makeCorpus(*loaded.model, *loaded.tokenizer, recipe, options.corpus, context.stop, report,
-                                   [&](const CorpusReport& now) { progress.show(now); });
+  const Status status = makeCorpus(*loaded.model, *loaded.tokenizer, recipe, options.corpus, context.stop,
+                                   report, [&](const CorpusReport& now) { progress.show(now); });
   const bool stopped = !status && status.error().code == ErrorCode::cancelled;
   if (!status && !stopped) return tl::unexpected(status.error());
   if (onTerminal()) clearProgress();
@@ -161,12 +163,14 @@ void addCorpusCommands(CLI::App& app) {
   corpus->add_option("RECIPE", options->recipe, "Name of a bundled recipe, or its JSON file");
   options->model.add(corpus, false);
   corpus->add_option("--out", options->corpus.out, "File to write, one JSON object a line");
-  corpus->add_option("--rejects", options->corpus.rejects, "File for the texts that are left out, with the reason");
+  corpus->add_option("--rejects", options->corpus.rejects,
+                     "File for the texts that are left out, with the reason");
   corpus->add_option("--texts", options->corpus.texts, "Prompts to answer; not every answer is kept")
       ->check(atLeast(1))
       ->default_val(1000);
   corpus->add_option("--first", options->corpus.first, "Index of the first prompt")->check(atLeast(0));
-  corpus->add_option("--batch", options->corpus.batch, "Texts that grow side by side")->check(CLI::Range(1, 4096));
+  corpus->add_option("--batch", options->corpus.batch, "Texts that grow side by side")
+      ->check(CLI::Range(1, 4096));
   corpus->add_flag("--features", options->corpus.features,
                    "Keep the final state at each token in FILE.features");
   corpus->add_flag("--resume", options->corpus.resume, "Go on where the file ends");

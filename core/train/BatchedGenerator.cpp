@@ -118,7 +118,9 @@ Status BatchedGenerator::begin(Lane& lane, GenerationJob job) {
   lane.text.index = job.index;
   lane.text.tokens = job.prompt;
   lane.given = job.prompt.size();
-  lane.text.start = job.start > 0 ? std::min(job.start, lane.given) : lane.given;
+  if (job.outlined && !options_.endsPart)
+    return fail(ErrorCode::usage, "an outlined text needs to know where parts end", where);
+  lane.text.start = lane.part = job.start > 0 ? std::min(job.start, lane.given) : lane.given;
   if (options_.features && lane.fed > 0) {
     const auto end = prefixFeatures_.begin() +
                      static_cast<std::ptrdiff_t>((static_cast<std::size_t>(lane.last) + 1) * width());
@@ -164,7 +166,7 @@ Status BatchedGenerator::advance(const Sink& sink, const StopToken& stop) {
   if (output.logits) {
     int most = 1;
     for (const auto& lane : lanes_)
-      if (lane && lane->job.temperature > 0) most = std::max(most, lane->job.topK);
+      if (lane && (lane->job.temperature > 0 || lane->job.outlined)) most = std::max(most, lane->job.topK);
     DECOSCOPE_ASSIGN(rows, output.logits->summaries(most));
   }
   const auto base = static_cast<std::int32_t>(owners_.size());
@@ -178,8 +180,7 @@ Status BatchedGenerator::advance(const Sink& sink, const StopToken& stop) {
     lane.last = base + static_cast<std::int32_t>(share.first + share.count) - 1;
     const bool whole = lane.fed == lane.text.tokens.size();
     if (whole && !lane.ending) DECOSCOPE_TRY(take(lane, rows[row++]));
-    const bool ended = lane.text.finished ||
-                       lane.text.tokens.size() - lane.given == static_cast<std::size_t>(lane.job.maxTokens);
+    const bool ended = lane.text.finished || full(lane);
     if (!whole || !ended) continue;
     // The state at the last token is one more forward of it.
     if (options_.features && !lane.ending) {
@@ -198,25 +199,39 @@ Status BatchedGenerator::advance(const Sink& sink, const StopToken& stop) {
 
 Status BatchedGenerator::take(Lane& lane, const RowSummary& row) {
   if (row.tokens.empty())
-    return fail(ErrorCode::failed, "the model excludes every token", "text " + std::to_string(lane.job.index));
+    return fail(ErrorCode::failed, "the model excludes every token",
+                "text " + std::to_string(lane.job.index));
   const TokenId token = choose(lane, row);
   lane.text.tokens.push_back(token);
-  lane.text.finished =
-      std::find(options_.stops.begin(), options_.stops.end(), token) != options_.stops.end();
+  ++lane.written, ++lane.writtenInPart;
   ++counts_.answerTokens;
+  if (!lane.job.outlined) {
+    lane.text.finished = isStop(token);
+  } else if (options_.endsPart(lane.job, std::span(lane.text.tokens).subspan(lane.part))) {
+    const auto& continuations = lane.job.continuations;
+    lane.text.finished = lane.next == continuations.size();
+    if (lane.text.finished || full(lane)) return {};
+    lane.writtenInPart = 0;
+    lane.part = lane.text.tokens.size();
+    const auto& continuation = continuations[lane.next++];
+    lane.text.tokens.insert(lane.text.tokens.end(), continuation.begin(), continuation.end());
+  }
   return {};
 }
 
 TokenId BatchedGenerator::choose(const Lane& lane, const RowSummary& row) const {
   const GenerationJob& job = lane.job;
-  if (job.temperature <= 0) return row.tokens.front();
+  const bool greedy = job.temperature <= 0;
   const std::size_t count = std::min(row.tokens.size(), static_cast<std::size_t>(job.topK));
   std::vector<double> weights(count);
   double all = 0;
   for (std::size_t i = 0; i < count; ++i) {
+    if (job.outlined && isStop(row.tokens[i])) continue;
+    if (greedy) return row.tokens[i];
     weights[i] = std::exp((static_cast<double>(row.logits[i]) - row.logits[0]) / job.temperature);
     all += weights[i];
   }
+  if (all <= 0) return row.tokens.front();
   // The fewest of the likeliest tokens that hold topP of the mass.
   std::size_t kept = 0;
   double mass = 0;
@@ -227,6 +242,16 @@ TokenId BatchedGenerator::choose(const Lane& lane, const RowSummary& row) const 
   std::size_t chosen = 0;
   while (chosen + 1 < kept && left >= weights[chosen]) left -= weights[chosen++];
   return row.tokens[chosen];
+}
+
+bool BatchedGenerator::full(const Lane& lane) {
+  const GenerationJob& job = lane.job;
+  return lane.written >= job.maxTokens ||
+         (job.outlined && job.partTokens > 0 && lane.writtenInPart >= job.partTokens);
+}
+
+bool BatchedGenerator::isStop(TokenId token) const {
+  return std::find(options_.stops.begin(), options_.stops.end(), token) != options_.stops.end();
 }
 
 void BatchedGenerator::keepFeatures(Lane& lane, const TapValue& tap, std::size_t row,

@@ -21,12 +21,9 @@ std::string originPath(const std::string& corpusPath) {
 }
 
 json originJson(const CorpusOrigin& origin) {
-  return {{"recipe", origin.recipe},
-          {"recipe_fingerprint", origin.recipeFingerprint},
-          {"model", origin.model},
-          {"model_fingerprint", origin.modelFingerprint},
-          {"dtype", origin.dtype},
-          {"seed", origin.seed},
+  return {{"recipe", origin.recipe}, {"recipe_fingerprint", origin.recipeFingerprint},
+          {"model", origin.model},   {"model_fingerprint", origin.modelFingerprint},
+          {"dtype", origin.dtype},   {"seed", origin.seed},
           {"width", origin.width}};
 }
 
@@ -119,9 +116,8 @@ Result<CorpusText> parseCorpusLine(std::string_view line, const std::string& whe
   CorpusText text;
   if (!object.contains("index") || !object["index"].is_number_integer()) return wrong("index");
   text.index = object["index"].get<std::int64_t>();
-  for (const auto& [field, target] : {std::pair("kind", &text.kind),
-                                      {"user", &text.user},
-                                      {"assistant", &text.assistant}}) {
+  for (const auto& [field, target] :
+       {std::pair("kind", &text.kind), {"user", &text.user}, {"assistant", &text.assistant}}) {
     if (!object.contains(field) || !object[field].is_string()) return wrong(field);
     *target = object[field].get<std::string>();
   }
@@ -187,7 +183,8 @@ Result<CorpusWriter> CorpusWriter::open(const std::string& path, const CorpusOri
   if (!writer.lines_) return unwritable(path);
   if (origin.width > 0) {
     const std::string features = featuresPath(path);
-    const auto bytes = static_cast<std::uintmax_t>(writer.rows_) * static_cast<std::uintmax_t>(origin.width) * 2;
+    const auto bytes =
+        static_cast<std::uintmax_t>(writer.rows_) * static_cast<std::uintmax_t>(origin.width) * 2;
     DECOSCOPE_TRY(cut(features, bytes));
     writer.features_.open(features, std::ios::binary | std::ios::app);
     if (!writer.features_) return unwritable(features);

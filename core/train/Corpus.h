@@ -1,9 +1,10 @@
 // Corpora on disk: a JSON object a line,
 //   {"index":N,"kind":"story","user":"…","assistant":"…"}
 // with `"finished":false` where the answer was cut at its length, and, where features were kept,
-//   "ids":[every token of the chat], "start":index of the first answer token, "row":its first row in FILE.features
-// FILE.features holds rows of little-endian bfloat16, one for each id: the model's final state after the norm.
-// FILE.origin.json says what the corpus was made from.
+//   "ids":[every token of the chat], "start":index of the first answer token, "row":its first row in
+//   FILE.features
+// FILE.features holds rows of little-endian bfloat16, one for each id: the model's final state after the
+// norm. FILE.origin.json says what the corpus was made from.
 #pragma once
 
 #include <cstdint>
@@ -35,7 +36,8 @@ Result<CorpusText> parseCorpusLine(std::string_view line, const std::string& whe
 
 // Calls `take` for each text of a file, in order; an incomplete last line is left out. Errors: notFound,
 // badInput (with the line's number), those of `take`.
-Status readCorpus(const std::string& path, const std::function<Status(CorpusText, std::string_view line)>& take);
+Status readCorpus(const std::string& path,
+                  const std::function<Status(CorpusText, std::string_view line)>& take);
 
 // What a corpus was made from. Two parts of one corpus agree in all of it.
 struct CorpusOrigin {
@@ -69,8 +71,8 @@ class CorpusWriter {
   std::int64_t lastIndex_ = -1, rows_ = 0;
 };
 
-// Where a text falls in [0, 1), by a hash of what it says alone: those below a fraction are held out, whatever
-// the size of the corpus.
+// Where a text falls in [0, 1), by a hash of what it says alone: those below a fraction are held out,
+// whatever the size of the corpus.
 double splitPosition(const CorpusText& text);
 
 }  // namespace decoscope

@@ -53,14 +53,25 @@ std::vector<std::string_view> wordsOf(std::string_view text) {
   return words;
 }
 
-int linesOf(std::string_view text) {
-  int lines = 0;
+// Those that are not empty.
+std::vector<std::string_view> linesOf(std::string_view text) {
+  std::vector<std::string_view> lines;
   while (!text.empty()) {
     const std::size_t end = std::min(text.find('\n'), text.size());
-    lines += text.substr(0, end).find_first_not_of(" \t") != std::string_view::npos ? 1 : 0;
+    if (text.substr(0, end).find_first_not_of(" \t") != std::string_view::npos)
+      lines.push_back(text.substr(0, end));
     text.remove_prefix(std::min(end + 1, text.size()));
   }
   return lines;
+}
+
+bool mentionsOne(std::string_view text, std::string_view alternatives) {
+  for (std::size_t at = 0; at <= alternatives.size();) {
+    const std::size_t end = std::min(alternatives.find('|', at), alternatives.size());
+    if (mentions(text, alternatives.substr(at, end - at))) return true;
+    at = end + 1;
+  }
+  return false;
 }
 
 bool repeats(const std::vector<std::string_view>& words, int length, int times) {
@@ -75,6 +86,24 @@ bool repeats(const std::vector<std::string_view>& words, int length, int times) 
     if (++seen[run] >= times) return true;
   }
   return false;
+}
+
+// Whether every word keeps to the settings' length and number.
+bool wordsFit(const FilterSettings& settings, std::string_view text) {
+  std::unordered_map<std::string, int> seen;
+  std::string word;
+  for (std::size_t at = 0; at <= text.size(); ++at) {
+    if (at < text.size() && isWord(text[at])) {
+      word += lower(text[at]);
+      continue;
+    }
+    const auto letters = static_cast<int>(word.size());
+    if (settings.longestWord > 0 && letters > settings.longestWord) return false;
+    if (settings.sameLetters > 0 && letters >= settings.sameLetters && ++seen[word] > settings.sameTimes)
+      return false;
+    word.clear();
+  }
+  return true;
 }
 
 // A number at `at`: its value, and where it ends. Commas between digits group them.
@@ -164,7 +193,8 @@ class SumReader {
 
   std::optional<char> operatorHere() {
     static constexpr std::pair<std::string_view, char> kSigns[] = {
-        {"+", '+'}, {"-", '-'}, {"*", '*'}, {"/", '/'}, {"\xC3\x97", '*'}, {"\xC3\xB7", '/'}, {"\xE2\x88\x92", '-'}};
+        {"+", '+'},        {"-", '-'},        {"*", '*'},           {"/", '/'},
+        {"\xC3\x97", '*'}, {"\xC3\xB7", '/'}, {"\xE2\x88\x92", '-'}};
     for (const auto& [text, sign] : kSigns)
       if (text_.substr(at_).starts_with(text)) {
         at_ += text.size();
@@ -244,25 +274,24 @@ std::optional<std::string> objection(const FilterSettings& settings, const Promp
   const auto count = static_cast<int>(words.size());
   if (count < settings.leastWords) return "too short";
   if (settings.mostWords >= 0 && count > settings.mostWords) return "too long";
-  const int lines = linesOf(text);
-  if (lines < settings.leastLines || (settings.mostLines >= 0 && lines > settings.mostLines)) return "lines";
+  const auto lines = linesOf(text);
+  const auto height = static_cast<int>(lines.size());
+  if (height < settings.leastLines || (settings.mostLines >= 0 && height > settings.mostLines))
+    return "lines";
   if (!settings.endings.empty() && (text.empty() || settings.endings.find(text.back()) == std::string::npos))
     return "ending";
   for (const std::string& opening : settings.openings)
     if (sameText(text.substr(0, opening.size()), opening)) return "opening";
   for (const std::string& forbidden : settings.forbidden)
     if (mentions(text, forbidden)) return "forbidden words";
-  for (const std::string& required : prompt.required) {
-    bool found = false;
-    for (std::size_t at = 0; at <= required.size() && !found;) {
-      const std::size_t end = std::min(required.find('|', at), required.size());
-      found = mentions(text, std::string_view(required).substr(at, end - at));
-      at = end + 1;
-    }
-    if (!found) return "missing words";
-  }
+  for (const std::string& required : prompt.required)
+    if (!mentionsOne(text, required)) return "missing words";
+  if (!prompt.eachLine.empty())
+    for (const std::string_view line : lines)
+      if (!mentionsOne(line, prompt.eachLine)) return "unknown item";
   if (prompt.answer && lastNumber(text) != prompt.answer) return "wrong answer";
   if (settings.sums && !sumsHold(text)) return "wrong sums";
+  if (!wordsFit(settings, text)) return "words";
   if (repeats(words, settings.repeatWords, settings.repeatTimes)) return "repetition";
   return std::nullopt;
 }

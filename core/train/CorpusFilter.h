@@ -19,15 +19,17 @@ enum class Characters {
 };
 
 struct FilterSettings {
-  bool finished = true;                // only texts that the model ended itself
-  int leastWords = 1, mostWords = -1;  // between spaces; −1: no bound
-  int leastLines = 0, mostLines = -1;  // that are not empty
+  bool finished = true;                  // only texts that the model ended itself
+  int leastWords = 1, mostWords = -1;    // between spaces; −1: no bound
+  int leastLines = 0, mostLines = -1;    // that are not empty
   int repeatWords = 6, repeatTimes = 3;  // no run of so many words so many times; 0: no bound
+  int sameLetters = 0, sameTimes = 0;    // no word of so many letters more than so many times; 0: no bound
+  int longestWord = 0;                   // in letters; 0: no bound
   Characters characters = Characters::printable;
-  bool sums = false;                    // every "a + b = c" that the text states must hold
-  std::string endings;                  // the characters that may stand last; empty: any
-  std::vector<std::string> openings;    // what a text must not begin with, whatever its case
-  std::vector<std::string> forbidden;   // what it must not hold: whole words, whatever their case
+  bool sums = false;                   // every "a + b = c" that the text states must hold
+  std::string endings;                 // the characters that may stand last; empty: any
+  std::vector<std::string> openings;   // what a text must not begin with, whatever its case
+  std::vector<std::string> forbidden;  // what it must not hold: whole words, whatever their case
 };
 
 // Why a text is left out, as reports name it ("unfinished", "wrong answer"); nothing for a good one.

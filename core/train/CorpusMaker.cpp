@@ -30,6 +30,14 @@ std::size_t agreement(const std::vector<TokenId>& a, const std::vector<TokenId>&
   return static_cast<std::size_t>(std::mismatch(a.begin(), a.begin() + count, b.begin()).first - a.begin());
 }
 
+// Whether a text has come to the end of a sentence: with a full stop, or the quotation mark behind one, and
+// every quotation mark that was opened closed.
+bool endsSentence(std::string_view text) {
+  if (text.empty() || std::count(text.begin(), text.end(), '"') % 2 != 0) return false;
+  if (text.back() == '"') text.remove_suffix(1);
+  return !text.empty() && std::string_view(".!?").find(text.back()) != std::string_view::npos;
+}
+
 class Maker {
  public:
   Maker(Model& model, const Tokenizer& tokenizer, const CorpusRecipe& recipe, const CorpusOptions& options,
@@ -45,8 +53,8 @@ class Maker {
   Status run(const StopToken& stop) {
     const auto start = std::chrono::steady_clock::now();
     if (tokenizer_.chatTemplate().empty())
-      return fail(ErrorCode::badInput, "the model has no chat template to put prompts into", model_.info().name,
-                  "Use a model that was tuned to follow instructions.");
+      return fail(ErrorCode::badInput, "the model has no chat template to put prompts into",
+                  model_.info().name, "Use a model that was tuned to follow instructions.");
     const CorpusOrigin origin{recipe_.name,
                               recipe_.fingerprint,
                               model_.info().name,
@@ -54,26 +62,28 @@ class Maker {
                               model_.info().dtype,
                               recipe_.seed,
                               options_.features ? model_.info().width : 0};
-    DECOSCOPE_ASSIGN(writer_, CorpusWriter::open(options_.out, origin, options_.resume,
-                                                 [&](const CorpusText& text) {
-                                                   duplicates_.add(identityOf(text), text.assistant);
-                                                   ++report_.present;
-                                                 }));
+    DECOSCOPE_ASSIGN(writer_,
+                     CorpusWriter::open(options_.out, origin, options_.resume, [&](const CorpusText& text) {
+                       duplicates_.add(identityOf(text), text.assistant);
+                       ++report_.present;
+                     }));
     report_.asked = options_.texts;
     const std::int64_t end = options_.first + options_.texts;
-    next_ = emitted_ = report_.nextIndex =
-        std::clamp(writer_->lastIndex() + 1, options_.first, end);
+    next_ = emitted_ = report_.nextIndex = std::clamp(writer_->lastIndex() + 1, options_.first, end);
     GeneratorOptions generator;
     generator.lanes = options_.batch;
     generator.seed = recipe_.seed;
     generator.stops = tokenizer_.stopTokens();
     generator.features = options_.features;
+    generator.endsPart = [this](const GenerationJob& job, std::span<const TokenId> part) {
+      const std::string text = tokenizer_.decodeContinuation(part);
+      return job.byLine ? text.ends_with('\n') : endsSentence(text);
+    };
     DECOSCOPE_ASSIGN(generator.prefixes, commonPrefixes());
     DECOSCOPE_ASSIGN(BatchedGenerator generation, BatchedGenerator::create(model_, std::move(generator)));
     const auto update = [&] {
       report_.counts = generation.counts();
-      report_.seconds =
-          std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+      report_.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     };
     const Status status = generation.run(
         [&]() -> Result<std::optional<GenerationJob>> {
@@ -149,10 +159,19 @@ class Maker {
     DECOSCOPE_ASSIGN(const std::string chat, render(kind, prompt.variant, prompt.text));
     DECOSCOPE_ASSIGN(job.prompt, encode(chat));
     job.start = job.prompt.size();
-    if (!prompt.opening.empty()) {
-      DECOSCOPE_ASSIGN(std::vector<TokenId> opened, encode(chat + prompt.opening));
-      job.start = agreement(job.prompt, opened);
-      job.prompt = std::move(opened);
+    job.partTokens = settings.partTokens;
+    job.byLine = settings.byLine;
+    job.outlined = !prompt.outline.empty();
+    for (std::size_t i = 0; i < prompt.outline.size(); ++i) {
+      if (i == 0) {
+        DECOSCOPE_ASSIGN(std::vector<TokenId> opened, encode(chat + prompt.outline[i]));
+        job.start = agreement(job.prompt, opened);
+        job.prompt = std::move(opened);
+      } else {
+        DECOSCOPE_ASSIGN(std::vector<TokenId> continuation,
+                         encode((job.byLine ? "" : " ") + prompt.outline[i]));
+        job.continuations.push_back(std::move(continuation));
+      }
     }
     job.temperature = prompt.share < recipe_.greedyShare ? 0 : settings.temperature;
     job.topP = settings.topP;
@@ -211,7 +230,8 @@ class Maker {
     const std::span<const TokenId> tokens(generated.tokens);
     std::string answer = tokenizer_.decodeContinuation(tokens.subspan(generated.start), true);
     for (const auto& [from, to] : recipe_.replacements)
-      for (std::size_t at = answer.find(from); at != std::string::npos; at = answer.find(from, at + to.size()))
+      for (std::size_t at = answer.find(from); at != std::string::npos;
+           at = answer.find(from, at + to.size()))
         answer.replace(at, from.size(), to);
     return trimmed(std::move(answer));
   }

@@ -16,22 +16,22 @@
 namespace decoscope {
 
 struct CorpusOptions {
-  std::string out;           // FILE.jsonl
-  std::string rejects;       // a file for what is left out, with its "reason"; empty: none. Appended to
-  std::int64_t first = 0;    // index of the first prompt
-  std::int64_t texts = 1;    // how many prompts; those whose answers are left out count
-  int batch = 64;            // texts side by side
+  std::string out;         // FILE.jsonl
+  std::string rejects;     // a file for what is left out, with its "reason"; empty: none. Appended to
+  std::int64_t first = 0;  // index of the first prompt
+  std::int64_t texts = 1;  // how many prompts; those whose answers are left out count
+  int batch = 64;          // texts side by side
   bool features = false, resume = false;
 };
 
 struct CorpusReport {
-  std::int64_t asked = 0;      // prompts in the range
-  std::int64_t present = 0;    // texts that the file held already
-  std::int64_t done = 0;       // prompts answered and judged in this call
-  std::int64_t kept = 0;       // of those
-  std::int64_t nextIndex = 0;  // where --resume would go on
-  std::map<std::string, std::int64_t> rejected;                           // by reason
-  std::map<std::string, std::pair<std::int64_t, std::int64_t>> kinds;     // by kind: kept, done
+  std::int64_t asked = 0;                        // prompts in the range
+  std::int64_t present = 0;                      // texts that the file held already
+  std::int64_t done = 0;                         // prompts answered and judged in this call
+  std::int64_t kept = 0;                         // of those
+  std::int64_t nextIndex = 0;                    // where --resume would go on
+  std::map<std::string, std::int64_t> rejected;  // by reason
+  std::map<std::string, std::pair<std::int64_t, std::int64_t>> kinds;  // by kind: kept, done
   GeneratorCounts counts;
   double seconds = 0;
 };

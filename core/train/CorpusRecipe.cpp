@@ -54,7 +54,8 @@ class Fields {
   Status read(const char* name, int& value, std::int64_t least, std::int64_t most) const {
     const json* found = find(name);
     if (!found) return {};
-    if (!found->is_number_integer() || found->get<std::int64_t>() < least || found->get<std::int64_t>() > most)
+    if (!found->is_number_integer() || found->get<std::int64_t>() < least ||
+        found->get<std::int64_t>() > most)
       return fail(ErrorCode::badInput, "not a whole number in its range", place(name));
     value = found->get<int>();
     return {};
@@ -100,23 +101,29 @@ class Fields {
 Status readGeneration(const json* object, const std::string& where, GenerationSettings& settings) {
   if (!object) return {};
   const Fields fields(*object, where + ", sampling");
-  DECOSCOPE_TRY(fields.only({"temperature", "top_p", "top_k", "max_tokens"}));
+  DECOSCOPE_TRY(fields.only({"temperature", "top_p", "top_k", "max_tokens", "part_tokens", "by_line"}));
   DECOSCOPE_TRY(fields.read("temperature", settings.temperature, 0, 100));
   DECOSCOPE_TRY(fields.read("top_p", settings.topP, 1e-6, 1));
   DECOSCOPE_TRY(fields.read("top_k", settings.topK, 1, 1000));
+  DECOSCOPE_TRY(fields.read("part_tokens", settings.partTokens, 0, 100'000));
+  DECOSCOPE_TRY(fields.read("by_line", settings.byLine));
   return fields.read("max_tokens", settings.maxTokens, 1, 100'000);
 }
 
 Status readFilter(const json* object, const std::string& where, FilterSettings& settings) {
   if (!object) return {};
   const Fields fields(*object, where + ", filter");
-  DECOSCOPE_TRY(fields.only({"finished", "words", "lines", "repeat_words", "repeat_times", "characters", "sums",
-                             "endings", "openings", "forbidden"}));
+  DECOSCOPE_TRY(
+      fields.only({"finished", "words", "lines", "repeat_words", "repeat_times", "same_letters", "same_times",
+                   "longest_word", "characters", "sums", "endings", "openings", "forbidden"}));
   DECOSCOPE_TRY(fields.read("finished", settings.finished));
   DECOSCOPE_TRY(fields.read("words", settings.leastWords, settings.mostWords));
   DECOSCOPE_TRY(fields.read("lines", settings.leastLines, settings.mostLines));
   DECOSCOPE_TRY(fields.read("repeat_words", settings.repeatWords, 0, 1000));
   DECOSCOPE_TRY(fields.read("repeat_times", settings.repeatTimes, 0, 1000));
+  DECOSCOPE_TRY(fields.read("same_letters", settings.sameLetters, 0, 1000));
+  DECOSCOPE_TRY(fields.read("same_times", settings.sameTimes, 0, 1000));
+  DECOSCOPE_TRY(fields.read("longest_word", settings.longestWord, 0, 1000));
   DECOSCOPE_TRY(fields.read("sums", settings.sums));
   DECOSCOPE_TRY(fields.read("endings", settings.endings));
   DECOSCOPE_TRY(fields.read("openings", settings.openings));
@@ -170,9 +177,9 @@ Result<PromptForm> readForm(const json& value, const std::string& where) {
     return form;
   }
   const Fields fields(value, where);
-  DECOSCOPE_TRY(fields.only({"text", "opening", "require"}));
+  DECOSCOPE_TRY(fields.only({"text", "outline", "require"}));
   DECOSCOPE_TRY(fields.read("text", form.text));
-  DECOSCOPE_TRY(fields.read("opening", form.opening));
+  DECOSCOPE_TRY(fields.read("outline", form.outline));
   DECOSCOPE_TRY(fields.read("require", form.required));
   return form;
 }
@@ -180,7 +187,8 @@ Result<PromptForm> readForm(const json& value, const std::string& where) {
 // [[ [user, assistant], … ], …]
 Result<std::vector<std::vector<ExampleTurn>>> readExamples(const json& list, const std::string& where) {
   std::vector<std::vector<ExampleTurn>> sets;
-  if (!list.is_array() || list.empty()) return fail(ErrorCode::badInput, "not a list of sets of examples", where);
+  if (!list.is_array() || list.empty())
+    return fail(ErrorCode::badInput, "not a list of sets of examples", where);
   for (const json& set : list) {
     if (!set.is_array()) return fail(ErrorCode::badInput, "not a set of examples", where);
     sets.emplace_back();
@@ -195,14 +203,14 @@ Result<std::vector<std::vector<ExampleTurn>>> readExamples(const json& list, con
 
 Result<PromptKind> readKind(const json& object, const std::string& where) {
   const Fields fields(object, where);
-  DECOSCOPE_TRY(
-      fields.only({"kind", "weight", "prompts", "numbers", "answer", "require", "system", "examples",
-                             "sampling", "filter"}));
+  DECOSCOPE_TRY(fields.only({"kind", "weight", "prompts", "numbers", "answer", "require", "each_line",
+                             "system", "examples", "sampling", "filter"}));
   PromptKind kind;
   DECOSCOPE_TRY(fields.read("kind", kind.name));
   DECOSCOPE_TRY(fields.read("weight", kind.weight, 0, 1e9));
   DECOSCOPE_TRY(fields.read("answer", kind.answer));
   DECOSCOPE_TRY(fields.read("require", kind.required));
+  DECOSCOPE_TRY(fields.read("each_line", kind.eachLine));
   if (kind.name.empty()) return fail(ErrorCode::badInput, "a kind has no name", fields.place("kind"));
   const json* prompts = fields.find("prompts");
   if (!prompts || !prompts->is_array())
@@ -294,15 +302,10 @@ Result<CorpusRecipe> parseCorpusRecipe(std::string_view text, const std::string&
     DECOSCOPE_TRY(readFilter(kindFields.find("filter"), place, kinds.back().filter));
   }
   DECOSCOPE_ASSIGN(PromptGrammar grammar, PromptGrammar::create(std::move(data), where));
-  return CorpusRecipe{std::move(name),
-                      static_cast<std::uint64_t>(seed),
-                      greedyShare,
-                      resemblance,
-                      resemblanceWords,
-                      std::move(replacements),
-                      std::move(kinds),
-                      std::move(grammar),
-                      fingerprintOf(text)};
+  return CorpusRecipe{
+      std::move(name),    static_cast<std::uint64_t>(seed), greedyShare,      resemblance,
+      resemblanceWords,   std::move(replacements),          std::move(kinds), std::move(grammar),
+      fingerprintOf(text)};
 }
 
 Result<CorpusRecipe> readCorpusRecipe(const std::string& path) {

@@ -18,7 +18,9 @@ struct GenerationSettings {
   double temperature = 0.7;  // 0: greedy
   double topP = 1;           // 1: off
   int topK = 40;             // 1 … 1000
-  int maxTokens = 200;       // of the answer, its end token included
+  int maxTokens = 200;       // that are generated, the end token included
+  int partTokens = 0;        // that are generated in a part of an outlined answer; 0: no bound of its own
+  bool byLine = false;       // the parts of an outlined answer are lines, not sentences
 };
 
 // Turns that stand before a prompt and show the model what an answer looks like; no part of the corpus.
@@ -36,11 +38,11 @@ struct CorpusKind {
 struct CorpusRecipe {
   std::string name;
   std::uint64_t seed = 0;
-  double greedyShare = 0;   // of the texts, at temperature 0
-  double resemblance = 0;   // near-duplicates: Jaccard index from which a text is left out; 0: off
+  double greedyShare = 0;     // of the texts, at temperature 0
+  double resemblance = 0;     // near-duplicates: Jaccard index from which a text is left out; 0: off
   int resemblanceWords = 20;  // texts shorter than that are compared exactly only
   std::vector<std::pair<std::string, std::string>> replacements;  // in the answers, before the filter
-  std::vector<CorpusKind> kinds;  // as in the grammar
+  std::vector<CorpusKind> kinds;                                  // as in the grammar
   PromptGrammar grammar;
   std::string fingerprint;  // of the file's bytes
 };

@@ -20,12 +20,13 @@ using Item = std::map<std::string, TemplateParts, std::less<>>;
 using Lists = std::map<std::string, std::vector<Item>, std::less<>>;
 
 struct Form {
-  TemplateParts text, opening;
-  std::vector<TemplateParts> required;
+  TemplateParts text;
+  std::vector<TemplateParts> outline, required;
 };
 struct Kind {
   std::vector<Form> prompts;
   std::vector<TemplateParts> required;
+  TemplateParts eachLine;
 };
 
 char lower(char c) {
@@ -234,10 +235,14 @@ Result<PromptGrammar> PromptGrammar::create(GrammarData data, const std::string&
     const Binder binder(compiled->lists, &kind);
     Kind made;
     DECOSCOPE_TRY(bindAll(binder, kind.required, place, made.required));
+    std::vector<TemplateParts> eachLine;
+    DECOSCOPE_TRY(bindAll(binder, {kind.eachLine}, place, eachLine));
+    made.eachLine = std::move(eachLine.front());
     for (const PromptForm& form : kind.prompts) {
-      std::vector<TemplateParts> texts;
-      DECOSCOPE_TRY(bindAll(binder, {form.text, form.opening}, place, texts));
-      made.prompts.push_back({std::move(texts[0]), std::move(texts[1]), {}});
+      std::vector<TemplateParts> text;
+      DECOSCOPE_TRY(bindAll(binder, {form.text}, place, text));
+      made.prompts.push_back({std::move(text.front()), {}, {}});
+      DECOSCOPE_TRY(bindAll(binder, form.outline, place, made.prompts.back().outline));
       DECOSCOPE_TRY(bindAll(binder, form.required, place, made.prompts.back().required));
     }
     compiled->kinds.push_back(std::move(made));
@@ -264,12 +269,16 @@ Result<Prompt> PromptGrammar::expand(std::uint64_t seed, std::int64_t index) con
   prompt.variant = static_cast<int>(expansion.choose(static_cast<std::size_t>(data.variants)));
   const Form& form = kind.prompts[expansion.choose(kind.prompts.size())];
   DECOSCOPE_ASSIGN(prompt.text, expansion.text(form.text));
-  DECOSCOPE_ASSIGN(prompt.opening, expansion.text(form.opening));
+  for (const TemplateParts& parts : form.outline) {
+    DECOSCOPE_ASSIGN(std::string opening, expansion.text(parts));
+    prompt.outline.push_back(std::move(opening));
+  }
   for (const auto* all : {&kind.required, &form.required})
     for (const TemplateParts& parts : *all) {
       DECOSCOPE_ASSIGN(std::string required, expansion.text(parts));
       prompt.required.push_back(std::move(required));
     }
+  DECOSCOPE_ASSIGN(prompt.eachLine, expansion.text(kind.eachLine));
   if (!data.answer.empty()) {
     DECOSCOPE_ASSIGN(prompt.answer, evaluate(data.answer, expansion.numbers));
   }

@@ -32,8 +32,10 @@ struct NumberRange {
 
 // One way to put a prompt.
 struct PromptForm {
-  std::string text;                   // template
-  std::string opening;                // template; what the answer begins with
+  std::string text;  // template
+  // Templates of what the answer's parts begin with. The model goes on from each to the end of the sentence
+  // (or line: GenerationSettings); then the next one follows. Empty: the answer is the model's alone.
+  std::vector<std::string> outline;
   std::vector<std::string> required;  // templates; what the answer must contain, "|" between equivalents
 };
 
@@ -44,7 +46,8 @@ struct PromptKind {
   std::vector<NumberRange> numbers;
   std::string answer;                 // expression: what the text must come to; empty: nothing to check
   std::vector<std::string> required;  // as in PromptForm, for all prompts of the kind
-  int variants = 1;                   // what Prompt::variant is drawn from
+  std::string eachLine;  // template; every line of an answer must contain one of these; empty: any
+  int variants = 1;      // what Prompt::variant is drawn from
 };
 
 struct GrammarData {
@@ -54,8 +57,9 @@ struct GrammarData {
 
 struct Prompt {
   std::size_t kind = 0;  // index into the grammar's kinds
-  std::string text, opening;
-  std::vector<std::string> required;
+  std::string text;
+  std::vector<std::string> outline, required;
+  std::string eachLine;
   std::optional<std::int64_t> answer;
   int variant = 0;   // uniform in [0, the kind's variants)
   double share = 0;  // one more draw of this prompt, uniform in [0, 1), for whoever divides prompts further
