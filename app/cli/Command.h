@@ -66,6 +66,7 @@ CLI::Option* addTokenIds(CLI::App* command, const std::string& name,
                          std::function<void(std::vector<TokenId>)> take, const std::string& help);
 
 void addModelCommands(CLI::App& app);
+void addVerifyCommand(CLI::App& models);   // `models verify`
 void addMeasureCommand(CLI::App& models);  // `models measure`
 // What `models measure` found earlier for the weights with this fingerprint.
 json storedDistances(const std::string& fingerprint);

@@ -67,7 +67,7 @@ class Accumulator {
     const double decode = s.draftSeconds + s.verifySeconds + s.otherSeconds;
     s.seconds = decode + s.prefillSeconds;
     s.tokensPerSecond = decode > 0 ? static_cast<double>(s.newTokens) / decode : 0;
-    s.acceptanceRate = tested_ > 0 ? static_cast<double>(s.accepted) / static_cast<double>(tested_) : 0;
+    s.acceptanceRate = s.tested > 0 ? static_cast<double>(s.accepted) / static_cast<double>(s.tested) : 0;
     s.meanAcceptedLength = s.rounds > 0 ? static_cast<double>(s.accepted) / static_cast<double>(s.rounds) : 0;
     s.blockEfficiency =
         s.targetForwards > 0 ? static_cast<double>(s.newTokens) / static_cast<double>(s.targetForwards) : 0;
@@ -84,8 +84,8 @@ class Accumulator {
     if (forward.phase != ForwardPhase::prefill) ++(drafting ? stats_.drafterForwards : stats_.targetForwards);
   }
   void addVerdict(const VerdictFact& verdict) {
-    if (verdict.verdict == VerdictKind::accepted) ++stats_.accepted, ++tested_;
-    if (verdict.verdict == VerdictKind::rejected) ++tested_;
+    if (verdict.verdict == VerdictKind::accepted) ++stats_.accepted, ++stats_.tested;
+    if (verdict.verdict == VerdictKind::rejected) ++stats_.tested;
   }
   void addMeasure(const MeasureFact& fact) {
     auto found = std::find_if(stats_.measures.begin(), stats_.measures.end(), [&](const MeasureSummary& m) {
@@ -112,7 +112,6 @@ class Accumulator {
   }
 
   RunStats stats_;
-  std::int64_t tested_ = 0;
   double surprisal_ = 0, entropy_ = 0, overlap_ = 0;
   std::int64_t surprisals_ = 0, overlaps_ = 0;
 };

@@ -23,6 +23,7 @@ struct RunStats {
   std::int64_t targetForwards = 0, drafterForwards = 0;  // prefill not counted
   std::int64_t targetTokens = 0, drafterTokens = 0;      // tokens processed, prefill included
   std::int64_t proposed = 0, accepted = 0, rounds = 0;   // a round is a step that proposed something
+  std::int64_t tested = 0;        // proposals that a verdict was given on
   double acceptanceRate = 0;      // accepted ÷ tested: proposals that were never reached do not count
   double meanAcceptedLength = 0;  // accepted per round, the bonus token not counted
   double blockEfficiency = 0;     // new tokens ÷ target forwards

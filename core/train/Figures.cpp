@@ -41,7 +41,7 @@ std::string runText(const FigureRun& run) {
          std::to_string(run.maxNewTokens) + " tokens, seed " + std::to_string(run.seed);
 }
 
-std::string textsOf(const Figure& figure) {
+std::string textsOf(const ModelFigure& figure) {
   return (figure.count > 0 ? "the first " + std::to_string(figure.count) + " texts"
                            : std::string("the texts")) +
          " of `" + figure.texts + "`";
@@ -53,7 +53,7 @@ const char* name(FigureKind kind) {
   return kKindNames[static_cast<std::size_t>(kind)];
 }
 
-std::string Figure::statedText() const {
+std::string ModelFigure::statedText() const {
   if (!value) return text;
   return paramText(ParamValue(*value));
 }
@@ -74,7 +74,7 @@ const char* name(FigureVerdict verdict) {
   return "";
 }
 
-FigureVerdict judge(const Figure& figure, const FigureMeasurement& measurement) {
+FigureVerdict judge(const ModelFigure& figure, const FigureMeasurement& measurement) {
   if (!measurement.value && measurement.text.empty()) return FigureVerdict::notMeasured;
   if (!figure.stated()) return FigureVerdict::notStated;
   if (figure.kind == FigureKind::sha256)
@@ -86,12 +86,12 @@ FigureVerdict judge(const Figure& figure, const FigureMeasurement& measurement) 
                                                                                    : FigureVerdict::differs;
 }
 
-void state(Figure& figure, const FigureMeasurement& measurement) {
+void state(ModelFigure& figure, const FigureMeasurement& measurement) {
   if (measurement.value) figure.value = rounded(*measurement.value, figure.tolerance);
   if (!measurement.text.empty()) figure.text = measurement.text;
 }
 
-std::string methodText(const Figure& figure) {
+std::string methodText(const ModelFigure& figure) {
   switch (figure.kind) {
     case FigureKind::bitsPerByte:
       return textsOf(figure) + ", prompts included";
@@ -120,9 +120,9 @@ std::string methodText(const Figure& figure) {
   return "";
 }
 
-std::string figuresTable(std::span<const Figure> figures) {
+std::string figuresTable(std::span<const ModelFigure> figures) {
   std::string table = "| Figure | Value | How it is measured |\n|---|---|---|\n";
-  for (const Figure& figure : figures) {
+  for (const ModelFigure& figure : figures) {
     std::string value = figure.stated() ? figure.statedText() : "not measured yet";
     if (figure.kind == FigureKind::sha256 && figure.stated()) value = "`" + value + "`";
     if (figure.stated() && figure.tolerance && *figure.tolerance > 0)
@@ -133,7 +133,7 @@ std::string figuresTable(std::span<const Figure> figures) {
   return table;
 }
 
-Result<std::string> withFigures(const std::string& card, std::span<const Figure> figures,
+Result<std::string> withFigures(const std::string& card, std::span<const ModelFigure> figures,
                                 const std::string& where) {
   const std::size_t begin = card.find(kFiguresBegin);
   const std::size_t end = begin == std::string::npos ? begin : card.find(kFiguresEnd, begin);

@@ -47,7 +47,7 @@ struct FigureRun {
   std::uint64_t seed = 0;  // of the first prompt; the next ones follow
 };
 
-struct Figure {
+struct ModelFigure {
   std::string name, unit;
   FigureKind kind = FigureKind::bitsPerByte;
   std::optional<double> value;
@@ -85,27 +85,27 @@ enum class FigureVerdict {
   notStated,      // there is a measurement only
 };
 const char* name(FigureVerdict verdict);
-FigureVerdict judge(const Figure& figure, const FigureMeasurement& measurement);
+FigureVerdict judge(const ModelFigure& figure, const FigureMeasurement& measurement);
 // States what was measured; nothing changes where nothing was.
-void state(Figure& figure, const FigureMeasurement& measurement);
+void state(ModelFigure& figure, const FigureMeasurement& measurement);
 
 // The figures of a folder's figures.json. Errors: notFound, badInput (names entry and member), unsupported
 // (an unknown kind; the message lists the known ones).
-Result<std::vector<Figure>> readFigures(const std::string& folder);
-Result<std::vector<Figure>> parseFigures(std::string_view text, const std::string& where);
+Result<std::vector<ModelFigure>> readFigures(const std::string& folder);
+Result<std::vector<ModelFigure>> parseFigures(std::string_view text, const std::string& where);
 // Errors: failed.
-Status writeFigures(const std::string& folder, std::span<const Figure> figures);
-std::string figuresJson(std::span<const Figure> figures);
+Status writeFigures(const std::string& folder, std::span<const ModelFigure> figures);
+std::string figuresJson(std::span<const ModelFigure> figures);
 
 // The table of a card, in Markdown: name, value with tolerance and unit, how it is measured.
-std::string figuresTable(std::span<const Figure> figures);
+std::string figuresTable(std::span<const ModelFigure> figures);
 // How a figure is measured, in words.
-std::string methodText(const Figure& figure);
+std::string methodText(const ModelFigure& figure);
 
 inline constexpr const char* kFiguresBegin = "<!-- figures: begin -->";
 inline constexpr const char* kFiguresEnd = "<!-- figures: end -->";
 // The card with its table, between the two markers, made again. Error badInput where the markers are missing.
-Result<std::string> withFigures(const std::string& card, std::span<const Figure> figures,
+Result<std::string> withFigures(const std::string& card, std::span<const ModelFigure> figures,
                                 const std::string& where);
 
 }  // namespace decoscope

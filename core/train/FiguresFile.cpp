@@ -107,10 +107,10 @@ Result<FigureRun> readRun(const ordered_json& object, const std::string& where) 
   return run;
 }
 
-Result<Figure> readFigure(const ordered_json& object, const std::string& where) {
+Result<ModelFigure> readFigure(const ordered_json& object, const std::string& where) {
   if (!object.is_object()) return fail(ErrorCode::badInput, "a figure is not an object", where);
   Members members(object, where);
-  Figure figure;
+  ModelFigure figure;
   std::string kind;
   DECOSCOPE_TRY(members.text("name", figure.name));
   DECOSCOPE_TRY(members.text("kind", kind));
@@ -178,7 +178,7 @@ ordered_json numberJson(std::optional<double> value) {
   return *value;
 }
 
-ordered_json figureJson(const Figure& figure) {
+ordered_json figureJson(const ModelFigure& figure) {
   ordered_json object = {{"name", figure.name}, {"kind", name(figure.kind)}, {"unit", figure.unit}};
   if (figure.kind == FigureKind::sha256)
     object["value"] = figure.text.empty() ? ordered_json(nullptr) : ordered_json(figure.text);
@@ -198,21 +198,21 @@ ordered_json figureJson(const Figure& figure) {
 
 }  // namespace
 
-Result<std::vector<Figure>> parseFigures(std::string_view text, const std::string& where) {
+Result<std::vector<ModelFigure>> parseFigures(std::string_view text, const std::string& where) {
   const ordered_json document = ordered_json::parse(text.begin(), text.end(), nullptr, false);
   const auto list = document.is_object() ? document.find("figures") : document.end();
   if (!document.is_object() || list == document.end() || !list->is_array())
     return fail(ErrorCode::badInput, "not an object with a list 'figures'", where);
-  std::vector<Figure> figures;
+  std::vector<ModelFigure> figures;
   for (const ordered_json& entry : *list) {
     const std::string place = where + ", figure " + std::to_string(figures.size());
-    DECOSCOPE_ASSIGN(Figure figure, readFigure(entry, place));
+    DECOSCOPE_ASSIGN(ModelFigure figure, readFigure(entry, place));
     figures.push_back(std::move(figure));
   }
   return figures;
 }
 
-Result<std::vector<Figure>> readFigures(const std::string& folder) {
+Result<std::vector<ModelFigure>> readFigures(const std::string& folder) {
   const fs::path path = fs::path(folder) / "figures.json";
   std::error_code error;
   const auto size = fs::file_size(path, error);
@@ -226,13 +226,13 @@ Result<std::vector<Figure>> readFigures(const std::string& folder) {
   return parseFigures(text, path.string());
 }
 
-std::string figuresJson(std::span<const Figure> figures) {
+std::string figuresJson(std::span<const ModelFigure> figures) {
   ordered_json list = ordered_json::array();
-  for (const Figure& figure : figures) list.push_back(figureJson(figure));
+  for (const ModelFigure& figure : figures) list.push_back(figureJson(figure));
   return ordered_json{{"figures", std::move(list)}}.dump(2) + "\n";
 }
 
-Status writeFigures(const std::string& folder, std::span<const Figure> figures) {
+Status writeFigures(const std::string& folder, std::span<const ModelFigure> figures) {
   const fs::path path = fs::path(folder) / "figures.json";
   std::ofstream file(path, std::ios::binary);
   file << figuresJson(figures);
