@@ -100,6 +100,14 @@ Result<Rows> Rows::read(const Source& source, const Tokenizer& tokenizer, Packin
   return rows;
 }
 
+std::vector<std::int64_t> Rows::answerCounts(std::int64_t vocabulary) const {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(vocabulary), 0);
+  for (const TrainingText& text : training_)
+    for (std::size_t i = static_cast<std::size_t>(text.answer); i < text.tokens.size(); ++i)
+      if (text.tokens[i] < vocabulary) ++counts[static_cast<std::size_t>(text.tokens[i])];
+  return counts;
+}
+
 std::int64_t Rows::rowsInPass() const {
   if (packing_ == Packing::texts) return texts();
   // The last token of a row is the first one of the next.

@@ -56,6 +56,8 @@ class Rows {
   // The held-out texts as rows of at most `length` tokens, `count` at a time; an empty batch ends it.
   Batch heldOutBatch(std::int64_t first, std::int64_t count) const;
   TokenId endToken() const { return end_; }
+  // How often each token stands in the answers of the texts that are trained on; index = id.
+  std::vector<std::int64_t> answerCounts(std::int64_t vocabulary) const;
 
  private:
   Batch make(const std::vector<const TrainingText*>& texts) const;
