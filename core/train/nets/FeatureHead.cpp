@@ -42,7 +42,7 @@ class FeatureHead final : public Objective {
     head_ = head;
     net.borrow(embedding, head.index_select(0, ranked), std::move(distances));
     ranked_ = ranked;
-    return startFromLastBlock(net);
+    return {};
   }
 
   Loss loss(Net& net, const Batch& batch, const Place& place) override {
@@ -139,59 +139,6 @@ class FeatureHead final : public Objective {
     Tensor value = at::empty(tensor->shape, at::kFloat);
     DECOSCOPE_TRY(dequantise(*tensor, 0, {value.data_ptr<float>(), static_cast<std::size_t>(value.numel())}));
     return value;
-  }
-
-  // The fused input is the feature at first, and each matrix is that of the target's last block; where the
-  // head's MLP is narrower, its neurons are those with the largest weights.
-  Status startFromLastBlock(Net& net) {
-    const c10::NoGradGuard guard;
-    const TensorNames& from = targetArchitecture_.names;
-    const TensorNames& to = net.architecture().names;
-    const TransformerConfig& config = targetArchitecture_.config;
-    const auto source = [&](const std::string& pattern) {
-      std::string name = pattern;
-      if (const auto at = name.find("{}"); at != std::string::npos)
-        name.replace(at, 2, std::to_string(config.layers - 1));
-      return read(name);
-    };
-    const auto put = [&](const std::string& pattern, const Tensor& value) {
-      std::string name = pattern;
-      if (const auto at = name.find("{}"); at != std::string::npos) name.replace(at, 2, "0");
-      if (const Parameter* parameter = net.find(name); parameter && parameter->value.sizes() == value.sizes())
-        parameter->value.copy_(value);
-    };
-    const auto unrotated = [&](const Tensor& value, std::int64_t heads) {
-      if (!config.rotaryInterleaved) return value;
-      // GGUF keeps the halves of each head interleaved.
-      const std::int64_t size = value.size(0) / heads;
-      return value.view({heads, size / 2, 2, value.size(1)})
-          .transpose(1, 2)
-          .reshape(value.sizes())
-          .contiguous();
-    };
-    DECOSCOPE_ASSIGN(const Tensor query, source(from.query));
-    DECOSCOPE_ASSIGN(const Tensor key, source(from.key));
-    put(to.query, unrotated(query, config.heads));
-    put(to.key, unrotated(key, config.keyValueHeads));
-    for (const auto& [theirs, ours] : {std::pair{from.value, to.value},
-                                       {from.output, to.output},
-                                       {from.attentionNorm, to.attentionNorm},
-                                       {from.mlpNorm, to.mlpNorm}}) {
-      DECOSCOPE_ASSIGN(const Tensor value, source(theirs));
-      put(ours, value);
-    }
-    DECOSCOPE_ASSIGN(const Tensor gate, source(from.gate));
-    DECOSCOPE_ASSIGN(const Tensor up, source(from.up));
-    DECOSCOPE_ASSIGN(const Tensor down, source(from.down));
-    const Tensor weight = gate.norm(2, 1) * up.norm(2, 1) * down.norm(2, 0);
-    const std::int64_t inner = std::min<std::int64_t>(net.architecture().config.inner, weight.size(0));
-    const Tensor kept = std::get<0>(std::get<1>(weight.topk(inner)).sort());
-    put(to.gate, gate.index_select(0, kept));
-    put(to.up, up.index_select(0, kept));
-    put(to.down, down.index_select(1, kept));
-    const std::int64_t width = net.architecture().config.width;
-    if (const Parameter* fuse = net.find(to.fuse)) fuse->value.narrow(1, width, width).add_(at::eye(width));
-    return {};
   }
 
   Settings settings_;

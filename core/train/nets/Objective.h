@@ -68,7 +68,7 @@ Result<std::unique_ptr<Objective>> makeDistillation(const ObjectiveSetup& setup)
 // target's next feature and cross-entropy to its distribution over the ranked tokens: the shape's
 // draft_vocab_size most frequent ones of the answers. Options: features_weight, tokens_weight, noise
 // (uniform, on features), rounds (2: a second pass in which half of the features are the head's own, as in
-// drafting; cf. Zhang et al. 2024, HASS, arXiv 2408.15766). Starts from the target's last block.
+// drafting; cf. Zhang et al. 2024, HASS, arXiv 2408.15766).
 Result<std::unique_ptr<Objective>> makeFeatureHead(const ObjectiveSetup& setup);
 
 // Σ over the vocabulary, one number a row; `draft` and `target` are logits [n, vocabulary].
