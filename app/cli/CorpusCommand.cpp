@@ -27,7 +27,7 @@ struct SplitOptions {
 // A bundled recipe by its name, or a file.
 std::string recipePath(const std::string& nameOrPath) {
   if (nameOrPath.ends_with(".json") || nameOrPath.find('/') != std::string::npos) return nameOrPath;
-  return std::string(DECOSCOPE_RESOURCES "/models/corpora/") + nameOrPath + ".json";
+  return resourceFolder() + "/models/corpora/" + nameOrPath + ".json";
 }
 
 std::string duration(double seconds) {

@@ -94,7 +94,7 @@ Status prepareCorpus(const Context& context, const train::Recipe& recipe, const 
                 recipe.folder + "/recipe.json, field writer", "Give the texts by --corpus.");
   DECOSCOPE_ASSIGN(
       const CorpusRecipe made,
-      readCorpusRecipe(std::string(DECOSCOPE_RESOURCES "/models/corpora/") + recipe.corpus + ".json"));
+      readCorpusRecipe(resourceFolder() + "/models/corpora/" + recipe.corpus + ".json"));
   LoadOptions load;
   load.dtype = "bf16";
   load.threads = options.threads;
@@ -193,9 +193,9 @@ void print(const Context& context, const train::Recipe& recipe, const train::Tra
 }
 
 Result<int> trainCommand(const Context& context, const TrainOptions& options) {
-  DECOSCOPE_ASSIGN(const train::Recipe recipe, train::loadRecipe(options.name, DECOSCOPE_RESOURCES));
+  DECOSCOPE_ASSIGN(const train::Recipe recipe, train::loadRecipe(options.name, resourceFolder()));
   train::TrainingOptions training;
-  training.resources = DECOSCOPE_RESOURCES;
+  training.resources = resourceFolder();
   training.corpusFile = options.corpus;
   if (options.corpus.empty()) {
     training.corpusFile = cacheFolder() + "/corpora/" + recipe.corpus + ".jsonl";

@@ -11,7 +11,7 @@
 namespace decoscope {
 
 struct LoadedModel {
-  std::unique_ptr<Model> model;
+  std::shared_ptr<Model> model;
   std::shared_ptr<const Tokenizer> tokenizer;  // null where the folder of a draft head has none
 };
 

@@ -13,6 +13,7 @@
 #include "core/model/CacheForest.h"
 #include "core/model/torch/Architecture.h"
 #include "core/model/torch/Arithmetic.h"
+#include "core/model/torch/DraftHead.h"
 #include "core/model/torch/Memory.h"
 #include "core/model/torch/TransformerLoader.h"
 #include "core/model/torch/TransformerLogits.h"
@@ -736,25 +737,6 @@ Result<Precision> precisionOf(const std::string& name, std::int64_t parameters, 
   }
   return fail(ErrorCode::usage, "unknown precision '" + name + "'", "--dtype",
               "Use auto, f32, bf16, f16, q8 or q4.");
-}
-
-// Whether a draft head can live on this model.
-Status checkBase(const TransformerConfig& head, const Model* base, const std::string& path) {
-  if (!base)
-    return fail(ErrorCode::badInput,
-                "this is a draft head, which borrows the embedding and the LM head of the model it was made for",
-                path, "Load it beside that model: --model TARGET --model head=" + path + ".");
-  const ModelInfo& info = base->info();
-  if (!base->capabilities().weights)
-    return fail(ErrorCode::unsupported, "this model has no embedding and LM head to lend to a draft head",
-                info.name);
-  if (info.width != head.width || info.vocabularySize != head.vocabulary)
-    return fail(ErrorCode::badInput,
-                "the draft head is for a model of width " + std::to_string(head.width) + " and " +
-                    std::to_string(head.vocabulary) + " tokens; " + info.name + " has width " +
-                    std::to_string(info.width) + " and " + std::to_string(info.vocabularySize) + " tokens",
-                path, "Choose the head that was trained for this model.");
-  return {};
 }
 
 }  // namespace
