@@ -79,6 +79,12 @@ class Loader {
   const WeightTensor* find(const std::string& name) const { return findTensor(weights_, name); }
   Result<const WeightTensor*> need(const std::string& name, const std::vector<std::int64_t>& shape) const;
   const WeightTensor* biasOf(const std::string& weightName) const;
+  // Of matrices that are not packed.
+  at::ScalarType scalarType() const {
+    return plan_.precision == Precision::f32   ? at::kFloat
+           : plan_.precision == Precision::f16 ? at::kHalf
+                                               : at::kBFloat16;
+  }
   RowMap interleaved() const;
   Result<Part> part(const std::string& pattern, int layer, std::int64_t rows, std::int64_t inputs,
                     RowMap source = {}, std::int64_t tensorRows = 0) const;
@@ -98,6 +104,9 @@ class Loader {
   Status forRows(std::int64_t rows, Work&& work) const;
 
   Result<Block> block(int layer) const;
+  Result<std::vector<TokenId>> rankedTokens() const;
+  Result<Linear> borrowedHead(const std::vector<TokenId>& ranked) const;
+  Status loadEnds(Transformer& model) const;
   Result<Linear> queryKeyValue(int layer) const;
   Result<Experts> experts(int layer) const;
   Result<Part> expertPart(const std::string& pattern, int layer, int expert, std::int64_t rows,
@@ -325,10 +334,7 @@ Result<Linear> Loader::linear(const std::vector<Part>& parts, std::int64_t input
   }
   if (biased) layer.bias = bias.to(plan_.device);
   if (!plan_.packs) {
-    const at::ScalarType type = exact || plan_.precision == Precision::f32 ? at::kFloat
-                                : plan_.precision == Precision::f16        ? at::kHalf
-                                                                           : at::kBFloat16;
-    layer.weight = host.to(plan_.device, type);
+    layer.weight = host.to(plan_.device, exact ? at::kFloat : scalarType());
   }
   return layer;
 }
@@ -466,7 +472,7 @@ Result<Block> Loader::block(int layer) const {
   const std::int64_t d = config_.width, m = config_.inner;
   const auto name = [&](const std::string& pattern) { return fill(pattern, "{}", layer); };
   Block block;
-  if (config_.normBeforeAttention) {
+  if (config_.normBeforeAttention && (!config_.followsFeatures || find(name(names_.attentionNorm)))) {
     DECOSCOPE_ASSIGN(block.attentionNorm, norm(name(names_.attentionNorm), d));
   }
   if (config_.normBeforeMlp && !config_.sharedInputNorm) {
@@ -511,6 +517,63 @@ Result<Block> Loader::block(int layer) const {
   return block;
 }
 
+// ---- draft heads ----
+
+Result<std::vector<TokenId>> Loader::rankedTokens() const {
+  if (config_.rankedTokens == 0 && find(names_.ranked))
+    return fail(ErrorCode::badInput, "tensor '" + names_.ranked + "' reduces the vocabulary, the configuration does not",
+                weights_.path(), "Add draft_vocab_size to config.json.");
+  if (config_.rankedTokens == 0 || (config_.rankedTokens == config_.vocabulary && !find(names_.ranked)))
+    return std::vector<TokenId>();
+  DECOSCOPE_ASSIGN(const WeightTensor* tensor, need(names_.ranked, {config_.rankedTokens}));
+  std::vector<float> distances(static_cast<std::size_t>(config_.rankedTokens));
+  DECOSCOPE_TRY(dequantise(*tensor, 0, distances));
+  std::vector<bool> taken(static_cast<std::size_t>(config_.vocabulary));
+  std::vector<TokenId> ranked;
+  for (std::size_t i = 0; i < distances.size(); ++i) {
+    const double token = static_cast<double>(i) + distances[i];
+    // Not in the vocabulary where it is not a number.
+    const bool known = token >= 0 && token < config_.vocabulary && token == std::floor(token);
+    if (!known || taken[static_cast<std::size_t>(token)])
+      return fail(ErrorCode::badInput,
+                  "entry " + std::to_string(i) + " of tensor '" + names_.ranked +
+                      (known ? "' names a token again" : "' names no token of the vocabulary"),
+                  weights_.path());
+    taken[static_cast<std::size_t>(token)] = true;
+    ranked.push_back(static_cast<TokenId>(token));
+  }
+  return ranked;
+}
+
+Result<Linear> Loader::borrowedHead(const std::vector<TokenId>& ranked) const {
+  constexpr std::int64_t kRowsAtOnce = 1024;
+  Linear layer;
+  layer.inputs = config_.width;
+  layer.outputs = ranked.empty() ? config_.vocabulary : static_cast<std::int64_t>(ranked.size());
+  Tensor host;
+  if (plan_.packs)
+    layer.packed.resize(static_cast<std::size_t>(layer.outputs), static_cast<std::size_t>(layer.inputs),
+                        plan_.precision == Precision::q4 ? WeightFormat::q8 : plan_.precision);
+  else
+    host = at::empty({layer.outputs, layer.inputs}, at::kFloat);
+  const std::int64_t step = ranked.empty() ? kRowsAtOnce : 1;
+  for (std::int64_t row = 0; row < layer.outputs; row += step) {
+    const std::int64_t count = std::min(step, layer.outputs - row);
+    DECOSCOPE_ASSIGN(const std::vector<float> values,
+                     plan_.base->weights(MatrixRole::head, 0, false,
+                                         ranked.empty() ? row : ranked[static_cast<std::size_t>(row)], count));
+    if (plan_.packs)
+      for (std::int64_t i = 0; i < count; ++i)
+        layer.packed.setRow(static_cast<std::size_t>(row + i), values.data() + i * layer.inputs);
+    else
+      std::copy(values.begin(), values.end(), host.data_ptr<float>() + row * layer.inputs);
+  }
+  if (!plan_.packs) layer.weight = host.to(plan_.device, scalarType());
+  return layer;
+}
+
+// ---- everything ----
+
 Result<Transformer> Loader::load() {
   const auto report = [&](double fraction) {
     if (progress_) progress_(fraction, "Reading weights");
@@ -518,8 +581,6 @@ Result<Transformer> Loader::load() {
   const std::int64_t d = config_.width;
   Transformer model;
   model.config = config_;
-  DECOSCOPE_ASSIGN(const WeightTensor* embedding, need(names_.embedding, {config_.vocabulary, d}));
-  DECOSCOPE_ASSIGN(model.finalNorm, norm(names_.finalNorm, d));
   if (config_.learnedPositions) {
     const WeightTensor* table = find(names_.positions);
     if (!table || table->shape.size() != 2 || table->shape[0] < config_.context || table->shape[1] != d) {
@@ -534,6 +595,23 @@ Result<Transformer> Loader::load() {
     DECOSCOPE_ASSIGN(Block one, block(layer));
     model.blocks.push_back(std::move(one));
   }
+  DECOSCOPE_TRY(loadEnds(model));
+  report(1);
+  return model;
+}
+
+// What stands before and behind the blocks.
+Status Loader::loadEnds(Transformer& model) const {
+  const std::int64_t d = config_.width;
+  if (config_.followsFeatures) {
+    DECOSCOPE_ASSIGN(const Part fuse, part(names_.fuse, -1, d, 2 * d));
+    DECOSCOPE_ASSIGN(model.fuse, linear({fuse}, 2 * d));
+    DECOSCOPE_ASSIGN(model.ranked, rankedTokens());
+    DECOSCOPE_ASSIGN(model.head, borrowedHead(model.ranked));
+    return {};
+  }
+  DECOSCOPE_ASSIGN(const WeightTensor* embedding, need(names_.embedding, {config_.vocabulary, d}));
+  DECOSCOPE_ASSIGN(model.finalNorm, norm(names_.finalNorm, d));
   if (config_.tied) {
     Part head;
     head.tensor = embedding;
@@ -553,8 +631,7 @@ Result<Transformer> Loader::load() {
       model.embedding = loaded.weight;
     }
   }
-  report(1);
-  return model;
+  return {};
 }
 
 }  // namespace

@@ -16,7 +16,8 @@ using Precision = kernels::WeightFormat;
 struct LoadPlan {
   Precision precision = Precision::f32;
   at::Device device = at::kCPU;
-  bool packs = true;  // for the kernels of the CPU
+  bool packs = true;            // for the kernels of the CPU
+  const Model* base = nullptr;  // lends a draft head its LM head
 };
 
 // Errors: badInput (a missing tensor or a wrong shape, by name), unsupported (a type without decoder),
