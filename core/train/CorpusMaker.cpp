@@ -14,7 +14,7 @@ namespace decoscope {
 
 namespace {
 
-std::string identityOf(const CorpusText& text) {
+std::string identityOf(const CorpusLine& text) {
   return text.user + '\n' + text.assistant;
 }
 
@@ -63,7 +63,7 @@ class Maker {
                               recipe_.seed,
                               options_.features ? model_.info().width : 0};
     DECOSCOPE_ASSIGN(writer_,
-                     CorpusWriter::open(options_.out, origin, options_.resume, [&](const CorpusText& text) {
+                     CorpusWriter::open(options_.out, origin, options_.resume, [&](const CorpusLine& text) {
                        duplicates_.add(identityOf(text), text.assistant);
                        ++report_.present;
                      }));
@@ -190,7 +190,7 @@ class Maker {
   }
 
   Status judge(const Prompt& prompt, const GeneratedText& generated) {
-    CorpusText text;
+    CorpusLine text;
     text.index = generated.index;
     text.kind = recipe_.grammar.kinds()[prompt.kind].name;
     text.user = prompt.text;
@@ -210,15 +210,15 @@ class Maker {
     }
     duplicates_.add(identityOf(text), text.assistant);
     if (options_.features) {
-      text.ids = generated.tokens;
-      text.start = static_cast<std::int64_t>(generated.start);
+      text.tokens = generated.tokens;
+      text.answer = static_cast<std::int32_t>(generated.start);
     }
     DECOSCOPE_TRY(writer_->append(text, generated.features));
     ++kept, ++report_.kept;
     return {};
   }
 
-  Status reject(const CorpusText& text, const std::string& reason) {
+  Status reject(const CorpusLine& text, const std::string& reason) {
     if (options_.rejects.empty()) return {};
     if (!rejects_.is_open()) rejects_.open(options_.rejects, std::ios::binary | std::ios::app);
     rejects_ << corpusLine(text, reason) << '\n' << std::flush;

@@ -10,7 +10,7 @@
 #include "core/model/Model.h"
 #include "core/tokenizer/Tokenizer.h"
 #include "core/train/BatchedGenerator.h"
-#include "core/train/Corpus.h"
+#include "core/train/CorpusWriter.h"
 #include "core/train/CorpusRecipe.h"
 
 namespace decoscope {
