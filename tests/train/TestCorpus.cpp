@@ -78,8 +78,8 @@ class TestCorpus : public QObject {
     row("3x", 0, "not a number");
     row("99999999 * 99999999", 0, "too large");
     row("9223372036854775807 * 2", 0, "too large");
-    QTest::newRow("deep") << QString(100'000, '(') << qint64{0} << "too deep";
-    QTest::newRow("signs") << QString(100'000, '-') << qint64{0} << "too deep";
+    QTest::newRow("deep") << QString(100000, '(') << qint64{0} << "too deep";
+    QTest::newRow("signs") << QString(100000, '-') << qint64{0} << "too deep";
   }
   void expressions() {
     QFETCH(QString, text);
@@ -134,7 +134,7 @@ class TestCorpus : public QObject {
     row("{one.many}", "no field 'many'");
     row("{one two three}", "no reference");
     row("{}", "no reference");
-    QTest::newRow("deep") << QString("{a|").repeated(50'000) + QString("}").repeated(50'000) << "too deep";
+    QTest::newRow("deep") << QString("{a|").repeated(50000) + QString("}").repeated(50000) << "too deep";
   }
   void badTemplates() {
     QFETCH(QString, text);
@@ -184,8 +184,7 @@ class TestCorpus : public QObject {
   }
 
   void kindsComeByWeight() {
-    const CorpusRecipe recipe =
-        recipeOf(R"({"seed":3,"kinds":[{"kind":"a","weight":3,"prompts":["a"]},
+    const CorpusRecipe recipe = recipeOf(R"({"seed":3,"kinds":[{"kind":"a","weight":3,"prompts":["a"]},
         {"kind":"b","weight":1,"prompts":["b"]}]})");
     int counts[2] = {0, 0};
     for (int index = 0; index < 8000; ++index) ++counts[recipe.grammar.expand(3, index)->kind];
@@ -209,8 +208,7 @@ class TestCorpus : public QObject {
   // Every prompt can be made, and none is one of those that methods are measured with.
   void bundledRecipes() {
     QFETCH(QString, name);
-    const std::string path =
-        DECOSCOPE_SOURCE_DIR "/resources/models/corpora/" + name.toStdString() + ".json";
+    const std::string path = DECOSCOPE_SOURCE_DIR "/resources/models/corpora/" + name.toStdString() + ".json";
     const auto recipe = readCorpusRecipe(path);
     QVERIFY2(recipe, recipe ? "" : recipe.error().text().c_str());
     QCOMPARE(QString::fromStdString(recipe->name), name);
@@ -225,7 +223,7 @@ class TestCorpus : public QObject {
       QCOMPARE(kept.size(), 24);
     }
     QSet<QString> seen;
-    for (int index = 0; index < 20'000; ++index) {
+    for (int index = 0; index < 20000; ++index) {
       const auto prompt = recipe->grammar.expand(recipe->seed, index);
       QVERIFY2(prompt, prompt ? "" : prompt.error().text().c_str());
       QVERIFY(!prompt->text.empty() && prompt->text.find_first_of("{}|") == std::string::npos);
@@ -277,8 +275,8 @@ class TestCorpus : public QObject {
     QFETCH(QString, text);
     QFETCH(bool, finished);
     QFETCH(QString, reason);
-    const CorpusRecipe recipe = recipeOf(R"({"kinds":[{"kind":"k","prompts":["p"],"filter":)" +
-                                         settings.toStdString() + "}]}");
+    const CorpusRecipe recipe =
+        recipeOf(R"({"kinds":[{"kind":"k","prompts":["p"],"filter":)" + settings.toStdString() + "}]}");
     const auto found = objection(recipe.kinds[0].filter, {}, text.toStdString(), finished);
     QCOMPARE(QString::fromStdString(found.value_or("")), reason);
   }
@@ -303,7 +301,7 @@ class TestCorpus : public QObject {
     QTest::addColumn<bool>("holds");
     QTest::addColumn<int>("last");  // -1000: none
     const auto row = [](const char* text, bool holds, int last) {
-      QTest::newRow(text) << QString::fromUtf8(text) << holds << last;
+      QTest::newRow(QByteArray(text).replace('\n', ' ')) << QString::fromUtf8(text) << holds << last;
     };
     row("nothing to see", true, -1000);
     row("3 + 4 = 7.", true, 7);
@@ -345,9 +343,10 @@ class TestCorpus : public QObject {
     QCOMPARE(seen.look(changed, changed), Finding::near);
     QCOMPARE(seen.look("another question", std::string(kStory) + " So it was."), Finding::near);
     // Half of it is new: 17 of some 60 shingles are shared.
-    const std::string other = std::string(kStory).substr(0, 80) +
-                              " but then the rain began to fall and every path in the forest was under water, "
-                              "so that she had to wait until the next morning to go back to her brothers.";
+    const std::string other =
+        std::string(kStory).substr(0, 80) +
+        " but then the rain began to fall and every path in the forest was under water, "
+        "so that she had to wait until the next morning to go back to her brothers.";
     QCOMPARE(seen.look(other, other), Finding::fresh);
     seen.add("q1 The sky is blue.", "The sky is blue.");
     QCOMPARE(seen.look("q2 The sky is blue.", "The sky is blue."), Finding::fresh);
@@ -361,7 +360,7 @@ class TestCorpus : public QObject {
     for (int text = 0; text < 200; ++text) {
       std::string original, changed;
       for (int word = 0; word < 60; ++word) {
-        const std::string made = "w" + std::to_string((word * 7919 + text * 104'729) % 100'003);
+        const std::string made = "w" + std::to_string((word * 7919 + text * 104729) % 100003);
         original += made + " ";
         changed += (word == 17 ? "other" : made) + " ";
       }
@@ -412,7 +411,7 @@ class TestCorpus : public QObject {
 
     QCOMPARE(CorpusWriter::open(path, origin, false, none).error().code, ErrorCode::usage);
     // A line and rows that were under way when the power went.
-    std::ofstream(path, std::ios::app | std::ios::binary) << R"({"index":4,"kind":"k","us)";
+    std::ofstream(path, std::ios::app | std::ios::binary) << "{\"index\":4,\"kind";
     std::ofstream(featuresPath(path), std::ios::app | std::ios::binary) << "xyz";
     std::vector<std::int64_t> seen;
     {
@@ -437,7 +436,7 @@ class TestCorpus : public QObject {
 
   void splitsDependOnTheTextAlone() {
     int below = 0;
-    for (int i = 0; i < 10'000; ++i) {
+    for (int i = 0; i < 10000; ++i) {
       CorpusLine text;
       text.user = "question " + std::to_string(i);
       text.assistant = "answer";
