@@ -6,9 +6,11 @@
 #include <iostream>
 
 #include "app/cli/Command.h"
+#include "core/base/ResourceFolder.h"
 #include "core/base/CacheFolder.h"
 #include "core/session/Engine.h"
 #include "core/trace/MeasuredRun.h"
+#include "core/train/CorpusLines.h"
 #include "core/train/CorpusMaker.h"
 #include "core/train/Trainer.h"
 
@@ -65,7 +67,7 @@ Result<CorpusSize> sizeOf(const std::string& file) {
   CorpusSize size;
   std::error_code error;
   if (!fs::exists(file, error)) return size;
-  DECOSCOPE_TRY(readCorpus(file, [&](const CorpusText& text, std::string_view) -> Status {
+  DECOSCOPE_TRY(readCorpusLines(file, [&](const CorpusLine& text) -> Status {
     ++size.texts;
     size.bytes += static_cast<std::int64_t>(text.user.size() + text.assistant.size());
     size.next = text.index + 1;

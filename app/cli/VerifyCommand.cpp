@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "app/cli/Command.h"
+#include "core/base/ResourceFolder.h"
 #include "app/cli/FigureMeasurement.h"
 #include "core/model/Catalog.h"
 #include "core/model/weights/WeightFile.h"

@@ -67,6 +67,8 @@ Result<CorpusLine> readCorpusLine(std::string_view line, const std::string& wher
     out.kind = kind->get<std::string>();
   if (const auto index = document.find("index"); index != document.end() && index->is_number_integer())
     out.index = index->get<std::int64_t>();
+  if (const auto finished = document.find("finished"); finished != document.end() && finished->is_boolean())
+    out.finished = finished->get<bool>();
   const auto number = [&](const char* key, std::int64_t fallback) {
     const auto found = document.find(key);
     return found != document.end() && found->is_number_integer() ? found->get<std::int64_t>() : fallback;

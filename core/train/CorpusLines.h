@@ -16,6 +16,7 @@ namespace decoscope {
 struct CorpusLine {
   std::int64_t index = 0;
   std::string kind, user, assistant;  // well-formed UTF-8
+  bool finished = true;               // false: the answer was cut at its length
   // Where the generating model's states were kept: its tokens, where its answer begins, and its first row in
   // the file of features; otherwise empty and −1.
   std::vector<TokenId> tokens;

@@ -35,7 +35,7 @@ struct Batch {
 class Rows {
  public:
   struct Source {
-    std::string file;        // JSONL (see Corpus.h)
+    std::string file;        // JSONL (see CorpusLines.h)
     std::int64_t texts = 0;  // at most so many; fewer are an error only if there are none
     double heldOut = 0.01;   // share that is kept for evaluation, by splitPosition()
     bool features = false;   // FILE.features is read beside it
