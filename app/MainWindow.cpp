@@ -145,6 +145,7 @@ void MainWindow::buildCentre() {
   connect(start_, &StartPage::sampleWanted, this, &MainWindow::openSampleSession);
   connect(start_, &StartPage::sessionWanted, this, &MainWindow::openPath);
   connect(start_, &StartPage::modelWanted, this, [this](const QString& name) { loadModel(name); });
+  connect(start_, &StartPage::bundledWanted, this, &MainWindow::openBundled);
   connect(start_, &StartPage::openWanted, this, &MainWindow::openDialog);
 
   auto* splitter = new QSplitter(Qt::Vertical);
@@ -251,6 +252,7 @@ void MainWindow::buildCentre() {
     if (atEnd) scrub_->setValue(scrub_->maximum());
     arrangeViews(false);
   });
+  arrangeViews(true);
   connect(selection_, &Selection::changed, this, [this] {
     updateActions();
     updateStatus();

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 
+#include "app/BundledStart.h"
 #include "app/ChatDialog.h"
 #include "app/ModelCatalog.h"
 #include "app/SessionController.h"
@@ -54,6 +55,8 @@ class MainWindow final : public QMainWindow {
   void openPath(const QString& path);  // a session, a model file or a model folder
   void openSampleSession();
   void loadModel(const QString& nameOrPath, const QString& role = QStringLiteral("target"));
+  // Opens a model that comes with the program, its drafter, a method and a prompt: what is left is Step.
+  void openBundled(const BundledStart& start);
   void setPrompt(const QString& text, bool chat);
 
   void setChat(const std::vector<ChatTurn>& turns);  // the last of them is what the prompt field shows
@@ -100,6 +103,8 @@ class MainWindow final : public QMainWindow {
   void fillModelMenu();
   void modelDialog();
   void fillDrafterMenu();
+  void showDrafter();
+
   void methodChosen();
   void readFormFrom(const RunInfo& info);
   void chatDialog();

@@ -70,7 +70,7 @@ void MainWindow::fillDrafterMenu() {
   drafterMenu_->clear();
   const auto choose = [this](const QString& path) {
     roles_["drafter"] = path;
-    drafter_->setText(tr("drafter: %1 ▾").arg(QFileInfo(path).completeBaseName()));
+    showDrafter();
     if (!controller_->state().modelName.empty()) loadModel(path, QStringLiteral("drafter"));
   };
   for (const ModelEntry& entry : catalog_->models()) {
@@ -86,7 +86,13 @@ void MainWindow::fillDrafterMenu() {
                                                       tr("Models (*.gguf *.json);;All files (*)"));
     if (!path.isEmpty()) choose(path.endsWith(".json") ? "table:" + path : path);
   });
-  if (roles_["drafter"].isEmpty()) drafter_->setText(tr("drafter: none ▾"));
+  showDrafter();
+}
+
+void MainWindow::showDrafter() {
+  const QString chosen = roles_["drafter"];
+  drafter_->setText(
+      tr("drafter: %1 ▾").arg(chosen.isEmpty() ? tr("none") : QFileInfo(chosen).completeBaseName()));
 }
 
 void MainWindow::loadModel(const QString& nameOrPath, const QString& role) {
@@ -94,6 +100,18 @@ void MainWindow::loadModel(const QString& nameOrPath, const QString& role) {
   if (controller_->state().activity == Activity::running) controller_->port().stop();
   controller_->port().loadModel(role.toStdString(), nameOrPath.toStdString(), loadDtype_.toStdString(),
                                 loadDevice_.toStdString());
+}
+
+void MainWindow::openBundled(const BundledStart& start) {
+  if (start.drafter.isEmpty())
+    roles_.erase("drafter");
+  else
+    roles_["drafter"] = start.drafter;
+  showDrafter();
+  setMethod(start.method);
+  setPrompt(start.prompt, true);
+  loadModel(start.target);
+  prompt_->setFocus();
 }
 
 bool MainWindow::setMethod(const QString& method) {

@@ -184,7 +184,11 @@ class Layout {
     const bool all = !(options_.first <= options_.last);
     plot_.first = all ? set_.first() : options_.first;
     plot_.last = all ? set_.last() : options_.last;
-    if (!(plot_.last - plot_.first > 0)) plot_.first -= 0.5, plot_.last += 0.5;
+    if (plot_.last - plot_.first > 0) return;
+    // A single step: as much room as its number can be told apart from.
+    const double room = std::max(0.5, std::abs(plot_.first) * 1e-9);
+    plot_.first -= room;
+    plot_.last += room;
   }
 
   Shown show(const Curve& curve) const {

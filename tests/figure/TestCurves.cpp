@@ -154,6 +154,11 @@ class TestCurves : public QObject {
     const CurvePlot flat = layoutCurves(set);
     QVERIFY(flat.panels[0].low < 0.25 && flat.panels[0].high > 0.25);
     QVERIFY(layoutCurves({}).figure.boxes.empty());
+    // Also where whole numbers are no longer told apart.
+    CurveSet far;
+    far.add(record(0, {MeasureFact{"x", 1, "u", INT64_MAX}}));
+    const CurvePlot single = layoutCurves(far);
+    QVERIFY(single.first < single.last && std::isfinite(single.xOf(9.2e18)));
   }
 
   void noiseIsSmoothedAndSchedulesAreNot() {

@@ -327,6 +327,26 @@ class TestTrainingWindow : public QObject {
     QCOMPARE(canvas.frames(), frames);
   }
 
+  // A training of another program, in a file that this window can only read, is followed all the same.
+  void aTrainingInATerminalIsFollowed() {
+    const QString path = folder_.filePath("terminal.decoscope");
+    const auto recording = recordInFile(path.toStdString(), OpenMode::create);
+    auto run = MeasuredRun::begin(*recording->sink, recipe());
+    for (int i = 0; i < 20; ++i) QVERIFY(run->add(measuresAt(i)).has_value());
+    QVERIFY(recording->store->flush().has_value());
+    auto w = openWindow();
+    w->openPath(path);
+    QTRY_COMPARE(w->line().count(), 20);
+    QVERIFY(w->controller().state().readOnly);
+    for (int i = 20; i < 60; ++i) QVERIFY(run->add(measuresAt(i)).has_value());
+    QVERIFY(recording->store->flush().has_value());
+    QTRY_COMPARE(w->line().count(), 60);
+    settle(*canvasOf(*w));
+    QCOMPARE(canvasOf(*w)->plot().last, 590.0);
+    QVERIFY(run->finish(RunState::finished, "steps").has_value());
+    QTRY_VERIFY(w->line().info()->state == RunState::finished);
+  }
+
   // 100 000 records: what is laid out and painted follows the pixels. What it costs is told, not tested.
   void aLongTrainingStaysCheap() {
     auto trace = std::make_shared<MemoryTrace>();

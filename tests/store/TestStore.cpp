@@ -4,6 +4,7 @@
 #include <QDir>
 #include <QTemporaryDir>
 #include <QTest>
+#include <atomic>
 #include <cmath>
 #include <csignal>
 #include <cstring>
@@ -192,6 +193,42 @@ class TestStore : public QObject {
     QVERIFY((*second)->readOnlyReason().find(std::to_string(::getpid())) != std::string::npos);
     const auto refused = (*second)->beginRun(runInfo(), nullptr);
     QVERIFY(!refused && refused.error().message.find("read-only") != std::string::npos);
+  }
+  // What one writes the other sees, without opening it again: a training in a terminal, followed in the
+  // window.
+  void aReaderFollowsTheWriter() {
+    const std::string file = path("followed.decoscope");
+    const auto writer = SessionStore::open(file, OpenMode::create);
+    const RunId run = *(*writer)->beginRun(runInfo(), std::make_shared<Letters>());
+    QVERIFY((*writer)->append(std::make_shared<StepRecord>(everyFact(run, 0))).has_value());
+    QVERIFY((*writer)->flush().has_value());
+    std::atomic<StepIndex> told = 0;
+    std::atomic<int> changes = 0;
+    const auto reader = SessionStore::open(file, OpenMode::create, [&](const TraceNotice& notice) {
+      if (notice.kind == TraceNotice::Kind::stepsAppended) told = notice.end;
+      if (notice.kind == TraceNotice::Kind::runsChanged) ++changes;
+    });
+    QVERIFY((*reader)->readOnly());
+    QCOMPARE((*reader)->extent(run).second, StepIndex{1});
+    for (StepIndex step = 1; step < 40; ++step)
+      QVERIFY((*writer)->append(std::make_shared<StepRecord>(everyFact(run, step))).has_value());
+    const RunId second = *(*writer)->beginRun(runInfo(), std::make_shared<Letters>());
+    RunInfo ended = *(*writer)->run(run);
+    ended.state = RunState::finished;
+    QVERIFY((*writer)->updateRun(ended).has_value());
+    QVERIFY((*writer)->flush().has_value());
+    QTRY_COMPARE(told.load(), StepIndex{40});
+    QCOMPARE((*reader)->extent(run).second, StepIndex{40});
+    QTRY_VERIFY((*reader)->run(second).has_value());
+    QTRY_VERIFY((*reader)->run(run)->state == RunState::finished);
+    const auto step = (*reader)->step(run, 39);
+    QVERIFY(step.has_value());
+    QCOMPARE((*step)->events.size(), kFacts);
+    QCOMPARE((*reader)->tokens(run)->bytesOf(7), std::string("\xFF"));
+    // Nothing is told where nothing was written.
+    const int before = changes;
+    QTest::qWait(1200);
+    QCOMPARE(changes.load(), before);
   }
   void otherFilesAreRefused() {
     const std::string text = path("text.decoscope");

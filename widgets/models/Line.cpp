@@ -16,7 +16,7 @@ void Line::show(std::shared_ptr<const TraceSource> source, RunId run) {
   roots_.clear();
   text_.clear();
   curves_ = std::make_shared<CurveSet>();
-  expected_ = 0;
+  expected_ = requested_ = 0;
   cells_ = proposals_ = false;
   longest_ = 0;
   trend_ = kUnknown;
@@ -31,7 +31,7 @@ void Line::show(std::shared_ptr<const TraceSource> source, RunId run) {
         text_.push_back(
             {static_cast<std::int64_t>(i), root->prompt[i], Provenance::prompt, {}, -1, kRootNode});
       for (const LineSegment& segment : segments_) source_->request(segment.run, segment.first, segment.end);
-      expected_ = static_cast<int>(segments_.back().end);
+      expected_ = requested_ = static_cast<int>(segments_.back().end);
       while (count() < expected_ && take(count())) {
       }
     }
@@ -47,6 +47,11 @@ void Line::refresh() {
   expected_ = segments_.empty() ? 0 : static_cast<int>(segments_.back().end);
   const int first = count();
   while (count() < expected_ && take(count())) {
+  }
+  // Steps that another program has written are not in memory by themselves.
+  if (count() < expected_ && requested_ < expected_) {
+    source_->request(run_, std::max(count(), requested_), expected_);
+    requested_ = expected_;
   }
   if (count() > first) Q_EMIT appended(first, count() - first);
   Q_EMIT infoChanged();

@@ -83,7 +83,7 @@ class Line : public QObject {
   std::vector<TokenId> roots_;
   std::vector<TextToken> text_;
   std::shared_ptr<CurveSet> curves_ = std::make_shared<CurveSet>();
-  int expected_ = 0;
+  int expected_ = 0, requested_ = 0;
   bool cells_ = false, proposals_ = false;
   double longest_ = 0, trend_ = kUnknown;
   std::int64_t nodes_ = 0;
