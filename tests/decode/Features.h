@@ -1,6 +1,7 @@
-// A table model that shows features, and a draft head made of a table that checks the features it is fed: as in EAGLE,
-// each of its tokens comes with the feature of the one before it, the target's own for the text and the one the head
-// guessed for what it drafts. So a proposer is held to the letter of the method, and its drafts are known exactly.
+// A table model that shows features, and a draft head made of a table that checks the features it is fed: as
+// in EAGLE, each of its tokens comes with the feature of the one before it, the target's own for the text and
+// the one the head guessed for what it drafts. So a proposer is held to the letter of the method, and its
+// drafts are known exactly.
 #pragma once
 
 #include "tests/decode/Tables.h"
@@ -23,7 +24,9 @@ class WrappedModel : public Model {
   const ModelInfo& info() const override { return info_; }
   int cached() const override { return inner_->cached(); }
   std::int64_t memoryBytes() const override { return inner_->memoryBytes(); }
-  Status retain(int prefix, std::span<const std::int32_t> slots) override { return inner_->retain(prefix, slots); }
+  Status retain(int prefix, std::span<const std::int32_t> slots) override {
+    return inner_->retain(prefix, slots);
+  }
 
  protected:
   Result<ForwardOutput> run(const ForwardRequest& request, float (*feature)(TokenId), const StopToken& stop) {
@@ -75,11 +78,10 @@ class TableHead final : public WrappedModel {
   Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) override {
     const bool drafts = !request.follows.empty();
     for (std::size_t i = 0; i < request.tokens.size(); ++i) {
-      const TokenId before = drafts ? tokens_[static_cast<std::size_t>(request.follows[i])]
-                             : i > 0 ? request.tokens[i - 1]
-                                     : (tokens_.empty() ? -1 : tokens_.back());
+      const TokenId before = beforeOf(request, i);
       const float fed = i < request.inputs.size() ? request.inputs[i] : 0;
-      // What stands before the first slot only the feature itself says. A level that is rehearsed is fed zeros.
+      // What stands before the first slot only the feature itself says. A level that is rehearsed is fed
+      // zeros.
       if (before >= 0 && fed != 0 && fed != (drafts ? guessOf(before) : featureOf(before))) ++wrong_;
       if (before < 0 && !drafts && fed < 1) ++wrong_;
       fedZero_ += fed == 0;
@@ -90,7 +92,7 @@ class TableHead final : public WrappedModel {
       output.logits = std::make_unique<Ranked>(*output.logits, info_.rankedTokens);
     return output;
   }
-  int wrong() const { return wrong_; }     // tokens fed with another feature than theirs
+  int wrong() const { return wrong_; }      // tokens fed with another feature than theirs
   int fedZero() const { return fedZero_; }  // tokens fed with none
 
  private:
@@ -99,7 +101,8 @@ class TableHead final : public WrappedModel {
     Ranked(const Logits& all, const std::vector<TokenId>& ranked) {
       for (int row = 0; row < all.rows(); ++row) {
         rows_.emplace_back();
-        for (const TokenId token : ranked) rows_.back().push_back(all.row(row)[static_cast<std::size_t>(token)]);
+        for (const TokenId token : ranked)
+          rows_.back().push_back(all.row(row)[static_cast<std::size_t>(token)]);
       }
     }
     int rows() const override { return static_cast<int>(rows_.size()); }
@@ -109,6 +112,12 @@ class TableHead final : public WrappedModel {
    private:
     std::vector<std::vector<float>> rows_;
   };
+  // The token that this one stands behind; −1 where none is in the cache.
+  TokenId beforeOf(const ForwardRequest& request, std::size_t i) const {
+    if (request.follows.empty() && i > 0) return request.tokens[i - 1];
+    const int slot = request.follows.empty() ? static_cast<int>(tokens_.size()) - 1 : request.follows[i];
+    return slot < 0 ? -1 : tokens_[static_cast<std::size_t>(slot)];
+  }
   std::vector<TokenId> tokens_;
   int wrong_ = 0, fedZero_ = 0;
 };
@@ -117,7 +126,8 @@ class TableHead final : public WrappedModel {
 inline std::shared_ptr<TableHead> adoptWithHead(Engine& engine, std::vector<TokenId> ranked = {},
                                                 const char* headTable = kDrafter) {
   auto target = makeTableModel(*parseTable(kTarget, "target"), "table:target", "target");
-  engine.adoptModel("target", "target", {std::make_shared<FeatureTarget>(std::move(target.model)), target.tokenizer});
+  engine.adoptModel("target", "target",
+                    {std::make_shared<FeatureTarget>(std::move(target.model)), target.tokenizer});
   auto table = makeTableModel(*parseTable(headTable, "head"), "table:head", "head");
   auto head = std::make_shared<TableHead>(std::move(table.model), std::move(ranked));
   engine.adoptModel("head", "head", {head, nullptr});

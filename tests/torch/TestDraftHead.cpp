@@ -1,5 +1,5 @@
-// Draft heads of EAGLE's layout: against plain torch (reference/heads, made by reference/make-eagle.py), at the model
-// door, in the session, and drafting for a tiny Llama whose text they must not change.
+// Draft heads of EAGLE's layout: against plain torch (reference/heads, made by reference/make-eagle.py), at
+// the model door, in the session, and drafting for a tiny Llama whose text they must not change.
 #include <QTest>
 #include <fstream>
 
@@ -105,8 +105,12 @@ void writeTokenizer(const std::string& folder) {
   nlohmann::json vocabulary = nlohmann::json::object();
   for (int i = 0; i < 64; ++i) vocabulary[std::string(1, static_cast<char>('0' + i))] = i;
   const nlohmann::json document = {
-      {"version", "1.0"}, {"added_tokens", nlohmann::json::array()}, {"normalizer", nullptr},
-      {"pre_tokenizer", nullptr}, {"post_processor", nullptr}, {"decoder", nullptr},
+      {"version", "1.0"},
+      {"added_tokens", nlohmann::json::array()},
+      {"normalizer", nullptr},
+      {"pre_tokenizer", nullptr},
+      {"post_processor", nullptr},
+      {"decoder", nullptr},
       {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}}}};
   std::ofstream(folder + "/tokenizer.json") << document;
 }
@@ -156,7 +160,7 @@ class TestDraftHead : public QObject {
     QFETCH(QString, name);
     QFETCH(QString, device);
     const Opened base("llama-yarn", device.toLatin1());
-    const Head head(name.toLatin1(), base.model.get(), device.toLatin1());
+    const Head head(name.toLatin1().constData(), base.model.get(), device.toLatin1());
     QVERIFY2(head.model, head.problem.c_str());
     QVERIFY(head.model->capabilities().followsFeatures);
     const int layers = head.model->info().layers;
@@ -181,8 +185,9 @@ class TestDraftHead : public QObject {
     QVERIFY(largestDifference(states, head.document["features"].get<Floats>()) < 2e-5);
     QVERIFY(largestDifference(logits, head.document["logits"].get<Floats>()) < 2e-5);
     const bool ranked = head.document.contains("d2t");
-    QCOMPARE(head.model->info().rankedTokens,
-             ranked ? (std::vector<TokenId>{0, 3, 4, 9, 17, 21, 30, 31, 42, 55, 60, 63}) : std::vector<TokenId>{});
+    QCOMPARE(
+        head.model->info().rankedTokens,
+        ranked ? (std::vector<TokenId>{0, 3, 4, 9, 17, 21, 30, 31, 42, 55, 60, 63}) : std::vector<TokenId>{});
   }
   // Rows have the same bits alone and in company, in every precision.
   void rowsDoNotDependOnTheirForward() {
@@ -211,20 +216,24 @@ class TestDraftHead : public QObject {
     const auto theirs = base.model->weights(MatrixRole::head, 0, false, 21, 1);
     QVERIFY(mine.has_value() && theirs.has_value() && *mine == *theirs);
     const auto embedding = head.model->weights(MatrixRole::embedding, 0, false, 40, 2);
-    QVERIFY(embedding.has_value() && *embedding == *base.model->weights(MatrixRole::embedding, 0, false, 40, 2));
+    QVERIFY(embedding.has_value() &&
+            *embedding == *base.model->weights(MatrixRole::embedding, 0, false, 40, 2));
   }
   void whatDoesNotFitIsRefused_data() {
     QTest::addColumn<QString>("patch");
     QTest::addColumn<QString>("says");
     QTest::newRow("width") << R"([{"op":"replace","path":"/config/hidden_size","value":96}])" << "width 96";
-    QTest::newRow("vocabulary") << R"([{"op":"replace","path":"/config/vocab_size","value":65}])" << "65 tokens";
+    QTest::newRow("vocabulary") << R"([{"op":"replace","path":"/config/vocab_size","value":65}])"
+                                << "65 tokens";
     QTest::newRow("no draft_vocab_size") << R"([{"op":"remove","path":"/config/draft_vocab_size"}])"
                                          << "draft_vocab_size";
     QTest::newRow("more than the vocabulary")
         << R"([{"op":"replace","path":"/config/draft_vocab_size","value":99}])" << "more tokens are ranked";
-    QTest::newRow("other count") << R"([{"op":"replace","path":"/config/draft_vocab_size","value":13}])" << "d2t";
+    QTest::newRow("other count") << R"([{"op":"replace","path":"/config/draft_vocab_size","value":13}])"
+                                 << "d2t";
     QTest::newRow("token outside") << R"([{"op":"replace","path":"/d2t/11","value":53}])" << "names no token";
-    QTest::newRow("token before the first") << R"([{"op":"replace","path":"/d2t/0","value":-1}])" << "names no token";
+    QTest::newRow("token before the first")
+        << R"([{"op":"replace","path":"/d2t/0","value":-1}])" << "names no token";
     QTest::newRow("token twice") << R"([{"op":"replace","path":"/d2t/1","value":-1}])" << "again";
     QTest::newRow("no fusion") << R"([{"op":"remove","path":"/tensors/fc.weight"}])" << "fc.weight";
     QTest::newRow("length-dependent rotation")
@@ -282,7 +291,8 @@ class TestDraftHead : public QObject {
         for (const QString& one : set) assignments.push_back(one.toStdString());
         if (*extra) assignments.push_back(extra);
         if (std::string(extra) == "tree=static") assignments.push_back("adaptive=false");
-        QVERIFY(session.engine.startRun(request(*extra ? "eagle" : "sampling", seed, assignments)).has_value());
+        QVERIFY(
+            session.engine.startRun(request(*extra ? "eagle" : "sampling", seed, assignments)).has_value());
         const Status done = finish(session.engine);
         QVERIFY2(done.has_value(), done ? "" : done.error().text().c_str());
         if (!*extra) {
@@ -322,13 +332,15 @@ class TestDraftHead : public QObject {
         if (const auto* fact = std::get_if<ProposeFact>(&event)) right.push_back(*fact);
       QCOMPARE(right.size(), left.size());
       for (std::size_t i = 0; i < left.size(); ++i)
-        QVERIFY(left[i].token == right[i].token && left[i].q == right[i].q && left[i].parent == right[i].parent);
+        QVERIFY(left[i].token == right[i].token && left[i].q == right[i].q &&
+                left[i].parent == right[i].parent);
     }
     AuditReport report;
     QVERIFY(auditAgainstModel(session.engine, run, StopToken(), report).has_value());
     QVERIFY(report.failed.empty() && report.checked > 0);
   }
-  // A target that changes takes its head along: a fitting one is loaded again for it, another is refused in words.
+  // A target that changes takes its head along: a fitting one is loaded again for it, another is refused in
+  // words.
   void theHeadFollowsItsTarget() {
     Session session;
     QVERIFY(open(session).has_value());
@@ -369,8 +381,8 @@ class TestDraftHead : public QObject {
     const auto missing = session.engine.startRun(request("eagle", 1, {}));
     QVERIFY(!missing && missing.error().text().find("'head'") != std::string::npos);
     for (const std::string& made : {std::string("another"), session.engine.model()->info().fingerprint}) {
-      std::ofstream(models + "/bundled.json")
-          << nlohmann::json{{"models", {{{"name", "a head"}, {"path", "head"}, {"role", "head"}, {"for", {made}}}}}};
+      std::ofstream(models + "/bundled.json") << nlohmann::json{
+          {"models", {{{"name", "a head"}, {"path", "head"}, {"role", "head"}, {"for", {made}}}}}};
       const auto started = session.engine.startRun(request("eagle", 1, {}));
       QCOMPARE(started.has_value(), made != "another");
     }

@@ -28,9 +28,11 @@ class LevelController final : public Controller {
   explicit LevelController(std::map<std::string, std::string>* notes) : notes_(notes) {}
 
   Status begin(DecodeEnvironment& environment, Proposer& proposer) override {
-    DECOSCOPE_ASSIGN(curve_, notedCurve(*notes_, kCostCurveNote, [&] { return CostCurve::measure(environment); }));
-    DECOSCOPE_ASSIGN(drafting_, notedCurve(*notes_, kDraftCostNote,
-                                           [&] { return CostCurve::measureDrafting(environment, proposer); }));
+    DECOSCOPE_ASSIGN(curve_,
+                     notedCurve(*notes_, kCostCurveNote, [&] { return CostCurve::measure(environment); }));
+    DECOSCOPE_ASSIGN(drafting_, notedCurve(*notes_, kDraftCostNote, [&] {
+                       return CostCurve::measureDrafting(environment, proposer);
+                     }));
     return {};
   }
   bool learnsFromText() const override { return true; }
@@ -58,11 +60,12 @@ class LevelController final : public Controller {
     const Gain best = bestGain(sorted, spent_);
     const std::size_t full = tree.nodes.size();
     if (best.nodes == full) return {};
-    // Chances never grow along a path, and of equals the earlier node is kept: parents stay with their children.
+    // Chances never grow along a path, and of equals the earlier node is kept: parents stay with their
+    // children.
     tree.keep(bestNodes(chances, best.nodes));
     char text[160];
-    std::snprintf(text, sizeof text, "Kept %zu of %zu nodes: expected gain %.3f over a plain step.", best.nodes, full,
-                  best.gain);
+    std::snprintf(text, sizeof text, "Kept %zu of %zu nodes: expected gain %.3f over a plain step.",
+                  best.nodes, full, best.gain);
     return text;
   }
 
@@ -93,8 +96,8 @@ class LevelController final : public Controller {
 
  private:
   static constexpr double kOverhead = 1.02;
-  // In plain steps: what may be lost at once, the share of all steps that may be, and how much of a gain is kept to
-  // be lost again.
+  // In plain steps: what may be lost at once, the share of all steps that may be, and how much of a gain is
+  // kept to be lost again.
   static constexpr double kFirstCredit = 0.3, kAllowedShare = 0.01, kMostCredit = 0.5;
   static constexpr double kSure = 1.02;  // a gain worth drafting for
   static constexpr double kPriorWeight = 4, kTrust = 0.8;
@@ -147,8 +150,8 @@ class LevelController final : public Controller {
     return chances;
   }
 
-  // How many nodes of the frontier to grow from: as many as make the expected gain largest, where that is more than
-  // what verifying now would gain.
+  // How many nodes of the frontier to grow from: as many as make the expected gain largest, where that is
+  // more than what verifying now would gain.
   int another(const DraftTree& grown, std::span<const NodeId> frontier) {
     const std::vector<double> reach = grown.reach(), chances = chancesOf(grown, reach);
     if (const int level = grown.nodes.back().depth; level > 1) learnYields(grown, chances, level, yields_);

@@ -1,8 +1,8 @@
-// Drafts by a head on the target's features. The head reads, at each token, that token and the feature of the one
-// before it (the target's final state there), and its own output stands in for the feature that the target has not
-// made yet, so the tree grows level by level. Static tree: Li et al., "EAGLE", arXiv 2401.15077. Dynamic tree and
-// reranking: Li et al., "EAGLE-2", arXiv 2406.16858. The children are deterministic, so rule R3 keeps the target's
-// distribution whatever the head says.
+// Drafts by a head on the target's features. The head reads, at each token, that token and the feature of the
+// one before it (the target's final state there), and its own output stands in for the feature that the
+// target has not made yet, so the tree grows level by level. Static tree: Li et al., "EAGLE", arXiv
+// 2401.15077. Dynamic tree and reranking: Li et al., "EAGLE-2", arXiv 2406.16858. The children are
+// deterministic, so rule R3 keeps the target's distribution whatever the head says.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -21,8 +21,9 @@ constexpr int kStaticNodes = 25, kStaticDepth = 5;
 
 // EAGLE-1's tree of 25 nodes: children by path of ranks.
 int staticChildren(const std::string& path) {
-  static const std::map<std::string, int> counts = {{"", 4},   {"0", 3},  {"1", 2},  {"2", 2},   {"3", 1},   {"00", 3},
-                                                    {"01", 2}, {"02", 2}, {"10", 1}, {"000", 3}, {"0000", 2}};
+  static const std::map<std::string, int> counts = {{"", 4},   {"0", 3},   {"1", 2},   {"2", 2},
+                                                    {"3", 1},  {"00", 3},  {"01", 2},  {"02", 2},
+                                                    {"10", 1}, {"000", 3}, {"0000", 2}};
   const auto found = counts.find(path);
   return found == counts.end() ? 0 : found->second;
 }
@@ -53,8 +54,8 @@ class EagleProposer final : public Proposer {
     return {{TapSite::residual, environment.target().model->info().layers}};
   }
 
-  // Slot j of the head holds token j + 1 and the feature of token j. The last token's slot is drafted from, so it is
-  // always made anew.
+  // Slot j of the head holds token j + 1 and the feature of token j. The last token's slot is drafted from,
+  // so it is always made anew.
   Result<std::size_t> watched(DecodeEnvironment& environment) override {
     RoleModel& head = environment.role(kHead);
     const std::span<const TokenId> text(environment.text);
@@ -92,7 +93,8 @@ class EagleProposer final : public Proposer {
         head.sequence.retain(*head.model, std::min(head.model->cached(), static_cast<int>(textSlots)));
     if (!grown) return tl::unexpected(grown.error());
     if (!kept) return tl::unexpected(kept.error());
-    environment.recorder->add(ScoreFact{kRootNode, "drafted_nodes", static_cast<double>(growth.tree.nodes.size())});
+    environment.recorder->add(
+        ScoreFact{kRootNode, "drafted_nodes", static_cast<double>(growth.tree.nodes.size())});
     environment.recorder->add(ScoreFact{kRootNode, "drafted_levels", static_cast<double>(growth.levels)});
     const auto wanted = static_cast<std::size_t>(std::min(budget.nodes, nodes_));
     growth.tree.keep(bestNodes(growth.values, wanted));
@@ -103,7 +105,8 @@ class EagleProposer final : public Proposer {
     Model& head = *environment.role(kHead).model;
     const int cached = head.cached(), count = std::min(nodes, head.info().contextLength - cached);
     if (count <= 0) return 0.0;
-    ForwardRequest request = levelRequest(std::vector<TokenId>(static_cast<std::size_t>(count), environment.text.back()));
+    ForwardRequest request =
+        levelRequest(std::vector<TokenId>(static_cast<std::size_t>(count), environment.text.back()));
     request.inputs.resize(static_cast<std::size_t>(count) * width(environment));
     request.follows.assign(static_cast<std::size_t>(count), cached - 1);
     const auto start = std::chrono::steady_clock::now();
@@ -128,9 +131,9 @@ class EagleProposer final : public Proposer {
   // A tree under way.
   struct Growth {
     DraftTree tree;
-    std::vector<double> values;                    // Σ log q along each node's path
-    std::vector<std::string> ranks;                // of a static tree: each node's path of ranks
-    std::vector<NodeId> frontier = {kRootNode};    // to be read next, best first
+    std::vector<double> values;                  // Σ log q along each node's path
+    std::vector<std::string> ranks;              // of a static tree: each node's path of ranks
+    std::vector<NodeId> frontier = {kRootNode};  // to be read next, best first
     Level read;
     int levels = 0;
   };
@@ -198,13 +201,16 @@ class EagleProposer final : public Proposer {
       firstFeature_ += count;
       if (!last) continue;
       growth.read = {{kRootNode}, head.model->cached() - 1, {}};
-      if (features) growth.read.features.assign(output.taps.front().values.end() - size, output.taps.front().values.end());
+      if (features)
+        growth.read.features.assign(output.taps.front().values.end() - size,
+                                    output.taps.front().values.end());
       return std::move(output.logits);
     }
   }
 
   // Each node of the frontier follows its parent's slot and reads the feature guessed there.
-  Result<std::unique_ptr<Logits>> readFrontier(DecodeEnvironment& environment, Growth& growth, bool features) {
+  Result<std::unique_ptr<Logits>> readFrontier(DecodeEnvironment& environment, Growth& growth,
+                                               bool features) {
     const Model& head = *environment.role(kHead).model;
     const auto size = static_cast<std::ptrdiff_t>(width(environment));
     std::vector<TokenId> tokens;
@@ -212,7 +218,8 @@ class EagleProposer final : public Proposer {
     std::vector<std::int32_t> follows;
     for (const NodeId id : growth.frontier) {
       const DraftNode& node = growth.tree.nodes[static_cast<std::size_t>(id)];
-      const auto row = std::find(growth.read.nodes.begin(), growth.read.nodes.end(), node.parent) - growth.read.nodes.begin();
+      const auto row = std::find(growth.read.nodes.begin(), growth.read.nodes.end(), node.parent) -
+                       growth.read.nodes.begin();
       const auto feature = growth.read.features.begin() + row * size;
       tokens.push_back(node.token);
       inputs.insert(inputs.end(), feature, feature + size);
@@ -255,7 +262,9 @@ class EagleProposer final : public Proposer {
       }
     }
     if (static_) {
-      std::erase_if(fresh, [&](NodeId node) { return staticChildren(growth.ranks[static_cast<std::size_t>(node)]) == 0; });
+      std::erase_if(fresh, [&](NodeId node) {
+        return staticChildren(growth.ranks[static_cast<std::size_t>(node)]) == 0;
+      });
     } else {
       std::stable_sort(fresh.begin(), fresh.end(), [&](NodeId a, NodeId b) {
         return growth.values[static_cast<std::size_t>(a)] > growth.values[static_cast<std::size_t>(b)];
@@ -282,7 +291,8 @@ void addEagle(MethodRegistry& registry) {
   info.family = "speculative";
   info.citation = "Li et al. 2024, arXiv 2401.15077 (EAGLE), 2406.16858 (EAGLE-2)";
   info.summary =
-      "A small head on the target's own features drafts a tree that grows where it is sure; one forward of the "
+      "A small head on the target's own features drafts a tree that grows where it is sure; one forward of "
+      "the "
       "target verifies it.";
   info.lossless = "sampled";
   info.roles = {"target", "head"};
@@ -296,7 +306,8 @@ void addEagle(MethodRegistry& registry) {
        0,
        {"dynamic", "static"},
        "",
-       "dynamic: EAGLE-2, the most probable nodes of a pool that grows from the most probable frontier. static: "
+       "dynamic: EAGLE-2, the most probable nodes of a pool that grows from the most probable frontier. "
+       "static: "
        "EAGLE-1's tree of 25 nodes."},
       {"tree_width",
        "Tree width",
@@ -306,7 +317,8 @@ void addEagle(MethodRegistry& registry) {
        32,
        {},
        "nodes",
-       "Children that each node of the frontier proposes, and nodes of the next frontier (EAGLE-2's top_k; 10 in "
+       "Children that each node of the frontier proposes, and nodes of the next frontier (EAGLE-2's top_k; "
+       "10 in "
        "the paper)."},
       {"tree_depth",
        "Tree depth",

@@ -151,7 +151,8 @@ Status TransformerModel::check(const ForwardRequest& request) const {
   if (!request.inputs.empty() && static_cast<std::int64_t>(request.inputs.size()) != count * config_.width)
     return fail(ErrorCode::usage, "inputs must hold one vector of the model's width a token");
   if (config_.followsFeatures && request.inputs.empty())
-    return fail(ErrorCode::usage, "a draft head needs the feature before each token as its input", info_.name);
+    return fail(ErrorCode::usage, "a draft head needs the feature before each token as its input",
+                info_.name);
   if (request.firstLayer < 0 || (resumes && (request.inputs.empty() || request.firstLayer >= config_.layers ||
                                              request.visibility == Visibility::full)))
     return fail(ErrorCode::usage, "a forward can resume only what is cached, with its states as inputs");
@@ -320,8 +321,7 @@ Status TransformerModel::fuse(const Pass& pass, Tensor& x) const {
   float* pair = pairs.data_ptr<float>();
   const float* feature = pass.request.inputs.data();
   for (const TokenId token : pass.request.tokens) {
-    DECOSCOPE_ASSIGN(const std::vector<float> row,
-                     base_->weights(MatrixRole::embedding, 0, false, token, 1));
+    DECOSCOPE_ASSIGN(const std::vector<float> row, base_->weights(MatrixRole::embedding, 0, false, token, 1));
     pair = std::copy(row.begin(), row.end(), pair);
     pair = std::copy(feature, feature + width, pair);
     feature += width;
