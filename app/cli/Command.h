@@ -72,9 +72,11 @@ void addMeasureCommand(CLI::App& models);  // `models measure`
 json storedDistances(const std::string& fingerprint);
 void addTokenizerCommands(CLI::App& app);
 void addVocabularyCommand(CLI::App& app);
+void addTrainCommand(CLI::App& app);
 void addRunCommands(CLI::App& app);
 void addSessionCommands(CLI::App& app);
 void addRenderCommand(CLI::App& app);
 void addBenchCommands(CLI::App& app);
+void addCorpusCommands(CLI::App& app);
 
 }  // namespace decoscope::cli

@@ -55,7 +55,7 @@ FigureRun plainRun(const FigureRun& run, const MethodInfo& sampling) {
 
 std::string keyOf(const ModelFigure& figure, const FigureRun& run) {
   std::string key = figure.texts + '\n' + std::to_string(figure.count) + '\n' + run.method + '\n' +
-                    std::to_string(run.maxNewTokens) + '\n' + std::to_string(run.seed);
+                    std::to_string(run.maxNewTokens) + '\n' + std::to_string(run.seed) + '\n' + run.dtype;
   for (const auto& [role, model] : run.models) key += '\n' + role + '=' + model;
   for (const auto& [parameter, value] : run.set) key += '\n' + parameter + ':' + value;
   return key;
@@ -150,7 +150,7 @@ Result<FigureMeasurement> FigureMeasurer::kneserNeyRatio(const ModelFigure& figu
   DECOSCOPE_ASSIGN(LoadedModel* const model, scorer("."));
   if (progress_) progress_(0, "Counting the corpus");
   DECOSCOPE_ASSIGN(const KneserNey counted,
-                   countCorpus(*model->tokenizer, corpus_, figure.order, texts, stop_));
+                   countCorpus(*model->tokenizer, corpus_, figure.order, texts, figure.corpusTexts, stop_));
   DECOSCOPE_ASSIGN(const TextCost theirs, costOf(counted, texts));
   FigureMeasurement measurement;
   measurement.value = quotient(own.bitsPerByte(), theirs.bitsPerByte());
@@ -179,7 +179,7 @@ Result<FigureMeasurement> FigureMeasurer::acceptance(const ModelFigure& figure) 
 Result<FigureMeasurement> FigureMeasurer::speedRatio(const ModelFigure& figure) {
   DECOSCOPE_ASSIGN(const MethodInfo* sampling, MethodRegistry::instance().find("sampling"));
   const FigureRun plain = plainRun(figure.run, *sampling);
-  DECOSCOPE_ASSIGN(const std::vector<CorpusLine> lines, prompts(figure));
+  DECOSCOPE_ASSIGN(const std::vector<CorpusText> lines, prompts(figure));
   Generated fast, slow, warm;
   DECOSCOPE_TRY(enter(figure.run));
   // The first of each is not counted: it pages weights in and measures what forwards cost. Then they take
@@ -227,10 +227,10 @@ Result<double> FigureMeasurer::perplexity(const std::string& judgeName, const Ge
   return cost.perplexity();
 }
 
-Result<std::vector<CorpusLine>> FigureMeasurer::prompts(const ModelFigure& figure) const {
-  std::vector<CorpusLine> lines;
+Result<std::vector<CorpusText>> FigureMeasurer::prompts(const ModelFigure& figure) const {
+  std::vector<CorpusText> lines;
   const std::string path = pathOf(figure.texts);
-  DECOSCOPE_TRY(readCorpusLines(path, [&](const CorpusLine& line) -> Status {
+  DECOSCOPE_TRY(readCorpus(path, [&](const CorpusText& line, std::string_view) -> Status {
     if (figure.count == 0 || static_cast<std::int64_t>(lines.size()) < figure.count) lines.push_back(line);
     return {};
   }));
@@ -239,20 +239,22 @@ Result<std::vector<CorpusLine>> FigureMeasurer::prompts(const ModelFigure& figur
 }
 
 Status FigureMeasurer::enter(const FigureRun& run) {
+  LoadOptions load = load_;
+  if (load.dtype == "auto") load.dtype = run.dtype;
   // The target first: a head borrows from it.
   const auto target = run.models.find("target");
   DECOSCOPE_ASSIGN(const std::string path,
                    modelBeside(folder_, target == run.models.end() ? "." : target->second));
-  DECOSCOPE_TRY(engine_.loadModel("target", path, load_, stop_));
+  DECOSCOPE_TRY(engine_.loadModel("target", path, load, stop_));
   for (const auto& [role, model] : run.models) {
     if (role == "target") continue;
     DECOSCOPE_ASSIGN(const std::string other, modelBeside(folder_, model));
-    DECOSCOPE_TRY(engine_.loadModel(role, other, load_, stop_));
+    DECOSCOPE_TRY(engine_.loadModel(role, other, load, stop_));
   }
   return {};
 }
 
-Status FigureMeasurer::generateOne(const FigureRun& run, const CorpusLine& line, std::int64_t index,
+Status FigureMeasurer::generateOne(const FigureRun& run, const CorpusText& line, std::int64_t index,
                                    Generated& out) {
   const Recording recording = recordInMemory();
   engine_.moveTo(recording);
@@ -285,7 +287,7 @@ Result<FigureMeasurer::GeneratedPointer> FigureMeasurer::generate(const ModelFig
   GeneratedPointer& known = generated_[keyOf(figure, run)];
   if (known) return known;
   DECOSCOPE_TRY(enter(run));
-  DECOSCOPE_ASSIGN(const std::vector<CorpusLine> lines, prompts(figure));
+  DECOSCOPE_ASSIGN(const std::vector<CorpusText> lines, prompts(figure));
   auto made = std::make_shared<Generated>();
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (progress_)

@@ -4,7 +4,7 @@
 #include <iostream>
 
 #include "app/cli/Command.h"
-#include "app/cli/SafetensorsWriter.h"
+#include "core/model/weights/SafetensorsWriter.h"
 #include "core/decode/Decoder.h"
 #include "core/model/Catalog.h"
 #include "core/model/ModelFetch.h"

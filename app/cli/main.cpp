@@ -65,10 +65,14 @@ int main(int count, char** arguments) {
   addModelCommands(app);
   addTokenizerCommands(app);
   addVocabularyCommand(app);
+#ifdef DECOSCOPE_WITH_TORCH
+  addTrainCommand(app);
+#endif
   addRunCommands(app);
   addSessionCommands(app);
   addRenderCommand(app);
   addBenchCommands(app);
+  addCorpusCommands(app);
   try {
     app.parse(count, arguments);
   } catch (const CLI::ParseError& error) {

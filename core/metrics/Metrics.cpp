@@ -37,6 +37,8 @@ class Accumulator {
         ++proposed;
       else if (const auto* verdict = std::get_if<VerdictFact>(&event))
         addVerdict(*verdict);
+      else if (const auto* measure = std::get_if<MeasureFact>(&event))
+        addMeasure(*measure);
       else if (const auto* distribution = std::get_if<DistributionFact>(&event)) {
         if (distribution->position >= 0 || distribution->stage > 0) continue;
         if (distribution->kind == DistributionKind::targetRaw) raw[distribution->node] = distribution;
@@ -84,6 +86,22 @@ class Accumulator {
   void addVerdict(const VerdictFact& verdict) {
     if (verdict.verdict == VerdictKind::accepted) ++stats_.accepted, ++stats_.tested;
     if (verdict.verdict == VerdictKind::rejected) ++stats_.tested;
+  }
+  void addMeasure(const MeasureFact& fact) {
+    auto found = std::find_if(stats_.measures.begin(), stats_.measures.end(), [&](const MeasureSummary& m) {
+      return m.name == fact.name && m.unit == fact.unit;
+    });
+    if (found == stats_.measures.end())
+      found = stats_.measures.insert(found, MeasureSummary{fact.name, fact.unit});
+    ++found->count;
+    found->last = fact.value;
+    if (!std::isfinite(fact.value)) {
+      ++found->notFinite;
+      return;
+    }
+    // fmin and fmax leave out what is not known yet.
+    found->smallest = std::fmin(found->smallest, fact.value);
+    found->largest = std::fmax(found->largest, fact.value);
   }
   void addSurprisal(const DistributionFact& row, TokenId token) {
     const auto found = std::find(row.tokens.begin(), row.tokens.end(), token);
@@ -143,7 +161,7 @@ std::optional<Metric> speedUp(const RunStats& stats, const RunStats& baseline, R
 
 std::vector<Metric> metricsOf(const RunStats& s) {
   const auto count = [](std::int64_t value) { return static_cast<double>(value); };
-  return {
+  std::vector<Metric> metrics = {
       {"new_tokens", "New tokens", count(s.newTokens), "tokens", "number of commits",
        "Tokens that the run added to the text.", "committed"},
       {"steps", "Steps", count(s.steps), "steps", "number of sealed steps",
@@ -190,6 +208,21 @@ std::vector<Metric> metricsOf(const RunStats& s) {
        "tail.",
        "distribution"},
   };
+  if (s.newTokens == 0 && !s.measures.empty())
+    std::erase_if(metrics, [](const Metric& metric) {
+      return metric.name != "steps" && metric.name != "seconds" && metric.name != "peak_memory_bytes";
+    });
+  for (const MeasureSummary& m : s.measures) {
+    metrics.push_back({m.name + ".last", m.name, m.last, m.unit, "its last value",
+                       "Over " + std::to_string(m.count) + " values, " + std::to_string(m.notFinite) +
+                           " of them not finite.",
+                       "measure"});
+    metrics.push_back({m.name + ".smallest", m.name + ", smallest", m.smallest, m.unit, "min of its values",
+                       "The smallest finite value.", "measure"});
+    metrics.push_back({m.name + ".largest", m.name + ", largest", m.largest, m.unit, "max of its values",
+                       "The largest finite value.", "measure"});
+  }
+  return metrics;
 }
 
 }  // namespace decoscope

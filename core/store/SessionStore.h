@@ -46,6 +46,6 @@ class SessionStore : public TraceSource, public TraceSink {
 };
 
 inline constexpr std::int32_t kApplicationId = 0x4465636F;  // "Deco"
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 }  // namespace decoscope

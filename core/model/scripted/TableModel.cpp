@@ -9,6 +9,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "core/model/CacheForest.h"
+
 namespace decoscope {
 
 namespace {
@@ -126,37 +128,36 @@ class TableModel final : public Model {
 
   const ModelInfo& info() const override { return info_; }
   Capabilities capabilities() const override { return {}; }
-  int cached() const override { return static_cast<int>(cache_.size()); }
+  int cached() const override { return static_cast<int>(forest_.size()); }
 
   Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) override {
     const auto start = std::chrono::steady_clock::now();
     if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
-    const std::size_t count = request.tokens.size();
-    if (count == 0) return fail(ErrorCode::usage, "a forward needs at least one token");
+    const auto count = static_cast<std::int64_t>(request.tokens.size());
+    DECOSCOPE_TRY(forest_.check(request));
     if (request.visibility == Visibility::full)
       return fail(ErrorCode::unsupported, "a table model has no full visibility", info_.path);
-    if (request.lastLayer >= 0 || !request.taps.empty() || !request.interventions.empty())
+    if (request.firstLayer != 0 || request.lastLayer >= 0 || !request.taps.empty() ||
+        !request.interventions.empty())
       return fail(ErrorCode::unsupported, "a table model has no layers", info_.path,
                   "Use a method that needs neither early exit nor hidden states.");
-    if (!request.parents.empty() && request.parents.size() != count)
-      return fail(ErrorCode::usage, "parents and tokens differ in number");
-    if (cache_.size() + count > static_cast<std::size_t>(kContextLength))
-      return fail(ErrorCode::badInput, "the context of the table model is full", info_.path);
-    for (std::size_t i = 0; i < count; ++i) {
-      const TokenId token = request.tokens[i];
+    for (const TokenId token : request.tokens)
       if (token < 0 || token >= info_.vocabularySize)
         return fail(ErrorCode::badInput, "token id " + std::to_string(token) + " is not in the vocabulary",
                     info_.path);
-      if (!request.parents.empty() && request.parents[i] >= static_cast<std::int32_t>(i))
-        return fail(ErrorCode::usage, "a parent must stand before its child");
-    }
+    const std::int64_t slots = forest_.size() + count;
+    const std::vector<std::int32_t> positions = forest_.positionsOf(request);
+    const auto [least, most] = std::minmax_element(positions.begin(), positions.end());
+    if (*least < 0 || *most >= kContextLength || slots > std::numeric_limits<std::int32_t>::max() ||
+        (request.follows.empty() && slots > kContextLength))
+      return fail(ErrorCode::badInput, "the context of the table model is full", info_.path);
     std::vector<std::vector<float>> rows;
     for (const std::int32_t wanted : request.logitRows) {
-      if (wanted < 0 || wanted >= static_cast<std::int32_t>(count))
-        return fail(ErrorCode::usage, "no such row");
+      if (wanted < 0 || wanted >= count) return fail(ErrorCode::usage, "no such row");
       rows.push_back(logitsFor(request, wanted));
     }
-    cache_.insert(cache_.end(), request.tokens.begin(), request.tokens.end());
+    forest_.enter(request, positions);
+    forest_.resize(slots);
     ForwardOutput output;
     if (!rows.empty()) output.logits = std::make_unique<TableLogits>(std::move(rows), info_.vocabularySize);
     output.milliseconds =
@@ -165,32 +166,35 @@ class TableModel final : public Model {
   }
 
   Status retain(int prefix, std::span<const std::int32_t> slots) override {
-    if (prefix < 0 || prefix > cached()) return fail(ErrorCode::usage, "cannot retain more than is cached");
-    std::vector<TokenId> kept(cache_.begin(), cache_.begin() + prefix);
-    for (const std::int32_t slot : slots) {
-      if (slot < prefix || slot >= cached()) return fail(ErrorCode::usage, "no such cache slot");
-      kept.push_back(cache_[static_cast<std::size_t>(slot)]);
-    }
-    cache_ = std::move(kept);
+    DECOSCOPE_TRY(forest_.checkRetained(prefix, slots));
+    forest_.retain(prefix, slots);
     return {};
   }
 
   std::int64_t memoryBytes() const override {
-    return info_.bytes + static_cast<std::int64_t>(cache_.capacity() * sizeof(TokenId));
+    return info_.bytes +
+           static_cast<std::int64_t>(forest_.tokens().size() * (sizeof(TokenId) + 2 * sizeof(std::int32_t)));
   }
 
  private:
   std::vector<float> logitsFor(const ForwardRequest& request, std::int32_t row) const {
     // The last `order` tokens on the path that ends in `row`, oldest first.
     std::vector<TokenId> context;
-    std::int32_t at = row;
-    while (at >= 0 && static_cast<int>(context.size()) < table_.order) {
-      context.push_back(request.tokens[static_cast<std::size_t>(at)]);
-      at = request.parents.empty() ? at - 1 : request.parents[static_cast<std::size_t>(at)];
+    const auto add = [&](std::span<const TokenId> tokens, std::int32_t at) {
+      context.push_back(tokens[static_cast<std::size_t>(at)]);
+      return static_cast<int>(context.size()) < table_.order;
+    };
+    bool open = table_.order > 0;
+    std::int32_t root = row;
+    for (std::int32_t at = row; open && at >= 0; at = parentOf(request, static_cast<std::size_t>(at)))
+      open = add(request.tokens, root = at);
+    // What a root sees of the cache: the text that it follows, or without one every slot.
+    const bool chosen = !request.follows.empty();
+    std::int32_t slot = chosen ? request.follows[static_cast<std::size_t>(root)] : cached() - 1;
+    while (open && slot >= 0) {
+      open = add(forest_.tokens(), slot);
+      slot = chosen ? forest_.predecessors()[static_cast<std::size_t>(slot)] : slot - 1;
     }
-    for (auto token = cache_.rbegin();
-         token != cache_.rend() && static_cast<int>(context.size()) < table_.order; ++token)
-      context.push_back(*token);
     std::reverse(context.begin(), context.end());
     const auto found = table_.rows.find(context);
     const std::vector<double>& probabilities = found == table_.rows.end() ? table_.fallback : found->second;
@@ -203,7 +207,7 @@ class TableModel final : public Model {
 
   Table table_;
   ModelInfo info_;
-  std::vector<TokenId> cache_;
+  CacheForest forest_;
 };
 
 std::string fingerprintOf(const std::string& content) {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <array>
+#include <memory>
 
 #include "core/model/torch/Arithmetic.h"
 #include "core/model/torch/kernels/Kernels.h"
@@ -91,27 +92,32 @@ class KernelArithmetic final : public Arithmetic {
                        keyHeads = config.keyValueHeads, group = heads / keyHeads, total = visible.total(),
                        stride = queryKeyValue.size(1);
     if (weights) weights->assign(static_cast<std::size_t>(heads * rows * total), 0.0f);
-    // Queries of one key/value head are taken together where they see the same slots, or the first ones each.
+    // Queries of one key/value head are taken together where the slots of one row begin those of the next.
     // One row alone is dealt out head by head, which keeps more threads busy.
-    const bool lists = visible.slots(0) != nullptr;
     const auto tile = rows == 1 ? std::int64_t{1} : static_cast<std::int64_t>(kernels::kQueryTile);
-    const std::int64_t span = lists ? group : rows * group;  // queries that may be tiled
-    const std::int64_t tiles = (span + tile - 1) / tile, spans = keyHeads * (lists ? rows : 1);
+    struct Tile {
+      std::int64_t row, keyHead, first, end;  // queries from `first` on, counted from those of `row`
+    };
+    std::vector<Tile> tiles;
+    for (const Visible::Strand& strand : visible.strands())
+      for (std::int64_t keyHead = 0; keyHead < keyHeads; ++keyHead)
+        for (std::int64_t first = 0, span = strand.rows * group; first < span; first += tile)
+          tiles.push_back({strand.first, keyHead, first, std::min(first + tile, span)});
+    const auto longest = static_cast<std::int64_t>(visible.longest());
     const float* sinks = block.sinks.defined() ? block.sinks.const_data_ptr<float>() : nullptr;
-    workers_->forPieces(spans * tiles, kHeadGrain, [&](std::int64_t begin, std::int64_t end) {
-      std::vector<float> scratch(static_cast<std::size_t>(tile * total));
+    const auto attendTiles = [&](std::int64_t begin, std::int64_t end) {
+      const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(tile * longest));
       for (std::int64_t item = begin; item < end; ++item) {
-        const std::int64_t which = item / tiles, first = item % tiles * tile;
-        const std::int64_t keyHead = which % keyHeads;
+        const auto& [firstRow, keyHead, first, last] = tiles[static_cast<std::size_t>(item)];
         std::array<kernels::AttentionQuery, kernels::kQueryTile> queries;
         std::array<std::int64_t, kernels::kQueryTile> rowOf{}, headOf{};
         std::size_t size = 0;
-        for (std::int64_t i = first; i < std::min(first + tile, span); ++i, ++size) {
-          const std::int64_t row = rowOf[size] = lists ? which / keyHeads : i / group;
+        for (std::int64_t i = first; i < last; ++i, ++size) {
+          const std::int64_t row = rowOf[size] = firstRow + i / group;
           const std::int64_t head = headOf[size] = keyHead * group + i % group;
           queries[size] = {queryKeyValue.const_data_ptr<float>() + row * stride + head * headSize,
                            visible.count(row), sinks ? sinks + head : nullptr,
-                           scratch.data() + static_cast<std::int64_t>(size) * total,
+                           scratch.get() + static_cast<std::int64_t>(size) * longest,
                            out.data_ptr<float>() + (row * heads + head) * headSize};
         }
         const std::int32_t* slots = visible.slots(rowOf[0]);
@@ -125,7 +131,8 @@ class KernelArithmetic final : public Arithmetic {
             (*weights)[static_cast<std::size_t>((headOf[q] * rows + rowOf[q]) * total) +
                        (slots ? static_cast<std::size_t>(slots[i]) : i)] = queries[q].weights[i];
       }
-    });
+    };
+    workers_->forPieces(static_cast<std::int64_t>(tiles.size()), kHeadGrain, attendTiles);
   }
 
   void activate(Activation activation, bool gated, const Tensor& in, Tensor& out) override {

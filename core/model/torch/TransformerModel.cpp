@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <optional>
 
+#include "core/model/CacheForest.h"
 #include "core/model/torch/Architecture.h"
 #include "core/model/torch/Arithmetic.h"
 #include "core/model/torch/Memory.h"
@@ -49,7 +51,7 @@ class TransformerModel final : public Model {
     can.hiddenStates = can.interventions = can.weights = true;
     return can;
   }
-  int cached() const override { return static_cast<int>(cached_); }
+  int cached() const override { return static_cast<int>(forest_.size()); }
   std::int64_t memoryBytes() const override {
     return info_.bytes + 2 * capacity_ * keyWidth() * config_.layers * 4;
   }
@@ -83,14 +85,11 @@ class TransformerModel final : public Model {
   at::TensorOptions floats() const { return at::TensorOptions().dtype(at::kFloat).device(device_); }
 
   Status check(const ForwardRequest& request) const;
-  std::int64_t firstSlotOf(const ForwardRequest& request) const {
-    return request.firstLayer > 0 ? cached_ - static_cast<std::int64_t>(request.tokens.size()) : cached_;
-  }
-  std::vector<std::int32_t> positionsOf(const ForwardRequest& request, std::int64_t base) const;
   Status followRegime(std::int32_t lastPosition, const StopToken& stop);
   Result<ForwardOutput> run(const ForwardRequest& request, std::vector<std::int32_t> positions,
                             const StopToken& stop);
   void reserveCache(std::int64_t slots);
+  void moveSlots(std::int64_t first, std::span<const std::int32_t> slots);
   void reserveWorkspace(std::int64_t rows);
   Tensor buffer(std::int64_t rows, std::int64_t width) const { return at::empty({rows, width}, floats()); }
 
@@ -119,10 +118,8 @@ class TransformerModel final : public Model {
   std::unique_ptr<Arithmetic> arithmetic_;
   std::shared_ptr<kernels::Workers> workers_;
   RotaryTable rotary_, slidingRotary_;
-  std::int64_t cached_ = 0, capacity_ = 0, regime_ = 0;
-  // Of each cached token; behind them those of the forward under way.
-  std::vector<std::int32_t> slotPositions_;
-  std::vector<TokenId> slotTokens_;
+  CacheForest forest_;
+  std::int64_t capacity_ = 0, regime_ = 0;
   Workspace work_;
   Tensor logits_;
 };
@@ -131,25 +128,16 @@ class TransformerModel final : public Model {
 
 Status TransformerModel::check(const ForwardRequest& request) const {
   const auto count = static_cast<std::int64_t>(request.tokens.size());
-  if (count == 0) return fail(ErrorCode::usage, "a forward needs at least one token");
-  if (!request.positions.empty() && request.positions.size() != request.tokens.size())
-    return fail(ErrorCode::usage, "positions and tokens differ in number");
-  if (!request.parents.empty() && request.parents.size() != request.tokens.size())
-    return fail(ErrorCode::usage, "parents and tokens differ in number");
-  for (std::int64_t i = 0; i < count; ++i) {
-    const TokenId token = request.tokens[static_cast<std::size_t>(i)];
+  DECOSCOPE_TRY(forest_.check(request));
+  for (const TokenId token : request.tokens)
     if (token < 0 || token >= config_.vocabulary)
       return fail(ErrorCode::badInput,
                   "token id " + std::to_string(token) + " is not in the vocabulary of " +
                       std::to_string(config_.vocabulary),
                   info_.name);
-    if (!request.parents.empty() && (request.parents[static_cast<std::size_t>(i)] >= i ||
-                                     request.parents[static_cast<std::size_t>(i)] < -1))
-      return fail(ErrorCode::usage, "a parent must stand before its child");
-  }
   for (const std::int32_t row : request.logitRows)
     if (row < 0 || row >= count) return fail(ErrorCode::usage, "there is no row " + std::to_string(row));
-  if (request.visibility == Visibility::full && cached_ != 0)
+  if (request.visibility == Visibility::full && forest_.size() != 0)
     return fail(ErrorCode::usage, "full visibility needs an empty cache");
   if (request.visibility == Visibility::causal && config_.diffusion)
     return fail(ErrorCode::unsupported, "a masked-diffusion model has no causal forward", info_.name);
@@ -157,15 +145,18 @@ Status TransformerModel::check(const ForwardRequest& request) const {
   if (!request.inputs.empty() && static_cast<std::int64_t>(request.inputs.size()) != count * config_.width)
     return fail(ErrorCode::usage, "inputs must hold one vector of the model's width a token");
   if (request.firstLayer < 0 || (resumes && (request.inputs.empty() || request.firstLayer >= config_.layers ||
-                                             count > cached_ || request.visibility == Visibility::full ||
-                                             !std::equal(request.tokens.begin(), request.tokens.end(),
-                                                         slotTokens_.begin() + (cached_ - count)))))
+                                             request.visibility == Visibility::full)))
     return fail(ErrorCode::usage, "a forward can resume only what is cached, with its states as inputs");
-  if (!resumes && cached_ + count > config_.context)
-    return fail(ErrorCode::badInput,
-                std::to_string(cached_ + count) + " tokens do not fit into the context of " +
-                    std::to_string(config_.context),
-                info_.name, "Shorten the prompt or ask for fewer tokens.");
+  // Several texts may hold more than the context together; forward() checks the positions of each.
+  const std::int64_t slots = forest_.size() + (resumes ? 0 : count);
+  if (!resumes && request.follows.empty() && slots > config_.context)
+    return fail(
+        ErrorCode::badInput,
+        std::to_string(slots) + " tokens do not fit into the context of " + std::to_string(config_.context),
+        info_.name, "Shorten the prompt or ask for fewer tokens.");
+  if (slots > std::numeric_limits<std::int32_t>::max())
+    return fail(ErrorCode::badInput, "the cache cannot hold " + std::to_string(slots) + " tokens",
+                info_.name);
   if (request.lastLayer == 0 || request.lastLayer > config_.layers ||
       (request.lastLayer > 0 && request.lastLayer <= request.firstLayer))
     return fail(ErrorCode::usage, "the model has " + std::to_string(config_.layers) + " layers");
@@ -198,35 +189,23 @@ Status TransformerModel::check(const ForwardRequest& request) const {
   return {};
 }
 
-std::vector<std::int32_t> TransformerModel::positionsOf(const ForwardRequest& request,
-                                                        std::int64_t base) const {
-  if (!request.positions.empty()) return request.positions;
-  if (request.firstLayer > 0) return {slotPositions_.begin() + base, slotPositions_.begin() + cached_};
-  std::vector<std::int32_t> positions(request.tokens.size());
-  for (std::size_t i = 0; i < positions.size(); ++i) {
-    const std::int32_t parent =
-        request.parents.empty() ? static_cast<std::int32_t>(i) - 1 : request.parents[i];
-    positions[i] =
-        parent < 0 ? static_cast<std::int32_t>(base) : positions[static_cast<std::size_t>(parent)] + 1;
-  }
-  return positions;
-}
-
 // Rotations that depend on the length make what is cached stale when the length crosses a bound: it is run
-// again, so that a cached forward says what an uncached one would.
+// again, so that a cached forward says what an uncached one would. Of several texts the longest one decides.
 Status TransformerModel::followRegime(std::int32_t lastPosition, const StopToken& stop) {
   const std::int64_t regime = rotaryRegime(config_.rope, lastPosition + 1);
   if (regime == regime_) return {};
   regime_ = regime;
-  if (cached_ == 0) return {};
+  const std::int64_t cached = forest_.size();
+  if (cached == 0) return {};
+  const auto kept = [&](const auto& values) { return std::vector(values.begin(), values.begin() + cached); };
   ForwardRequest again;
-  again.tokens.assign(slotTokens_.begin(), slotTokens_.begin() + cached_);
-  std::vector<std::int32_t> positions(slotPositions_.begin(), slotPositions_.begin() + cached_);
-  cached_ = 0;
-  const auto output = run(again, std::move(positions), stop);
+  again.tokens = kept(forest_.tokens());
+  again.parents = kept(forest_.predecessors());
+  forest_.resize(0);
+  const auto output = run(again, kept(forest_.positions()), stop);
   if (output) return {};
   // Some layers hold keys of the one rotation, some of the other: the next forward starts this again.
-  cached_ = static_cast<std::int64_t>(again.tokens.size());
+  forest_.resize(cached);
   regime_ = -1;
   return tl::unexpected(output.error());
 }
@@ -236,12 +215,15 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
   try {
     const c10::InferenceMode guard;
     const auto start = std::chrono::steady_clock::now();
-    std::vector<std::int32_t> positions = positionsOf(request, firstSlotOf(request));
-    const std::int32_t last = *std::max_element(positions.begin(), positions.end());
+    std::vector<std::int32_t> positions = forest_.positionsOf(request);
     for (const std::int32_t position : positions)
       if (position < 0 || position >= config_.context)
         return fail(ErrorCode::badInput, "position " + std::to_string(position) + " is outside the context",
                     info_.name);
+    std::int32_t last = *std::max_element(positions.begin(), positions.end());
+    if (!request.follows.empty())
+      for (const std::int32_t position : forest_.positions().first(static_cast<std::size_t>(forest_.size())))
+        last = std::max(last, position);
     rotary_.prepare(last + 1, last + 1, device_);
     if (config_.localRope) slidingRotary_.prepare(last + 1, last + 1, device_);
     DECOSCOPE_TRY(followRegime(last, stop));
@@ -260,16 +242,14 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
 Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
                                             std::vector<std::int32_t> positions, const StopToken& stop) {
   const auto rows = static_cast<std::int64_t>(request.tokens.size());
-  const std::int64_t base = firstSlotOf(request);
+  const std::int64_t base = forest_.firstSlotOf(request);
   reserveCache(base + rows);
   reserveWorkspace(rows);
   arithmetic_->begin();
-  slotPositions_.resize(static_cast<std::size_t>(base));
-  slotPositions_.insert(slotPositions_.end(), positions.begin(), positions.end());
-  slotTokens_.resize(static_cast<std::size_t>(base));
-  slotTokens_.insert(slotTokens_.end(), request.tokens.begin(), request.tokens.end());
-  Pass pass{request, stop, rows, base, std::move(positions), Visible(request, base), {}, {}};
-  if (config_.window > 0) pass.near = pass.visible.within(config_.window, slotPositions_);
+  forest_.enter(request, positions);
+  Visible visible(request, base, forest_.predecessors());
+  Pass pass{request, stop, rows, base, std::move(positions), std::move(visible), {}, {}};
+  if (config_.window > 0) pass.near = pass.visible.within(config_.window, forest_.positions());
   pass.taps.resize(request.taps.size());
   Workspace w = work_.part(rows);
 
@@ -312,7 +292,7 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
     arithmetic_->norm(model_.finalNorm, chosen, normed);
     output.logits = makeLogits(logits(normed), workers_);
   }
-  if (request.visibility != Visibility::full && request.firstLayer == 0) cached_ = base + rows;
+  if (request.visibility != Visibility::full && request.firstLayer == 0) forest_.resize(base + rows);
   output.taps = std::move(pass.taps);
   return output;
 }
@@ -639,50 +619,58 @@ void TransformerModel::reserveWorkspace(std::int64_t rows) {
 
 void TransformerModel::reserveCache(std::int64_t slots) {
   if (slots <= capacity_) return;
-  const auto capacity = std::min<std::int64_t>(
-      config_.context, std::max<std::int64_t>(slots, std::max<std::int64_t>(kFirstCapacity, capacity_ * 2)));
+  auto capacity = std::max({slots, kFirstCapacity, capacity_ * 2});
+  // One text needs no more than the context; only several do.
+  if (slots <= config_.context) capacity = std::min<std::int64_t>(capacity, config_.context);
+  const std::int64_t cached = forest_.size();
   for (Block& block : model_.blocks)
     for (Tensor* cache : {&block.keys, &block.values}) {
       Tensor grown = buffer(capacity, keyWidth());
-      if (cached_ > 0) grown.narrow(0, 0, cached_).copy_(cache->narrow(0, 0, cached_));
+      if (cached > 0) grown.narrow(0, 0, cached).copy_(cache->narrow(0, 0, cached));
       *cache = grown;
     }
   capacity_ = capacity;  // last: should memory run out half way, the next call starts again
 }
 
 Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots) {
-  if (prefix < 0 || prefix > cached_) return fail(ErrorCode::usage, "cannot retain more than is cached");
-  std::int32_t before = prefix - 1;
-  bool moves = false;
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    if (slots[i] <= before || slots[i] >= cached_)
-      return fail(ErrorCode::usage, "cache slots must ascend and exist");
-    before = slots[i];
-    moves |= slots[i] != prefix + static_cast<std::int32_t>(i);
-  }
-  if (moves) {
-    const std::vector<std::int64_t> indices(slots.begin(), slots.end());
-    for (Block& block : model_.blocks)
-      for (Tensor* cache : {&block.keys, &block.values}) {
-        if (device_.is_cpu()) {
-          float* data = cache->data_ptr<float>();
-          // A slot never moves up, so ascending order overwrites nothing that is still needed.
-          for (std::size_t i = 0; i < slots.size(); ++i)
-            std::copy(data + slots[i] * keyWidth(), data + (slots[i] + 1) * keyWidth(),
-                      data + (prefix + static_cast<std::int64_t>(i)) * keyWidth());
-        } else {
-          const Tensor kept = cache->index_select(0, at::tensor(indices).to(device_));
-          cache->narrow(0, prefix, kept.size(0)).copy_(kept);
-        }
-      }
-  }
-  for (std::size_t i = 0; i < slots.size(); ++i) {
-    const auto from = static_cast<std::size_t>(slots[i]), to = static_cast<std::size_t>(prefix) + i;
-    slotPositions_[to] = slotPositions_[from];
-    slotTokens_[to] = slotTokens_[from];
-  }
-  cached_ = prefix + static_cast<std::int64_t>(slots.size());
+  DECOSCOPE_TRY(forest_.checkRetained(prefix, slots));
+  // Slots that stay where they are need no copy.
+  std::size_t still = 0;
+  while (still < slots.size() && slots[still] == prefix + static_cast<std::int32_t>(still)) ++still;
+  if (still < slots.size()) moveSlots(prefix + static_cast<std::int64_t>(still), slots.subspan(still));
+  forest_.retain(prefix, slots);
   return {};
+}
+
+// Moves slots up, to `first` and those behind it.
+void TransformerModel::moveSlots(std::int64_t first, std::span<const std::int32_t> slots) {
+  const c10::InferenceMode guard;
+  std::vector<Tensor*> caches;
+  for (Block& block : model_.blocks) caches.insert(caches.end(), {&block.keys, &block.values});
+  if (!device_.is_cpu()) {
+    const Tensor indices = at::tensor(std::vector<std::int64_t>(slots.begin(), slots.end())).to(device_);
+    for (Tensor* cache : caches)
+      cache->narrow(0, first, indices.size(0)).copy_(cache->index_select(0, indices));
+    return;
+  }
+  struct Run {
+    std::int64_t from, to, length;
+  };
+  std::vector<Run> runs;  // of slots that stand side by side
+  for (std::size_t i = 0; i < slots.size(); ++i)
+    if (i > 0 && slots[i] == slots[i - 1] + 1)
+      ++runs.back().length;
+    else
+      runs.push_back({slots[i], first + static_cast<std::int64_t>(i), 1});
+  const std::int64_t width = keyWidth();
+  workers_->forPieces(static_cast<std::int64_t>(caches.size()), 1, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      float* data = caches[static_cast<std::size_t>(i)]->data_ptr<float>();
+      // A slot never moves down, so ascending order overwrites nothing that is still needed.
+      for (const Run& run : runs)
+        std::copy(data + run.from * width, data + (run.from + run.length) * width, data + run.to * width);
+    }
+  });
 }
 
 // ---- opening ----
