@@ -11,9 +11,11 @@
 #include "app/ModelCatalog.h"
 #include "app/SessionController.h"
 #include "core/figure/Layouts.h"
+#include "widgets/canvas/CurveCanvas.h"
 #include "widgets/canvas/LatticeCanvas.h"
 #include "widgets/canvas/TreeCanvas.h"
 #include "widgets/models/EventModel.h"
+#include "widgets/models/MeasureModel.h"
 #include "widgets/models/OutlineModels.h"
 #include "widgets/models/RunTreeModel.h"
 #include "widgets/models/ViewHistory.h"
@@ -53,6 +55,7 @@ class MainWindow final : public QMainWindow {
   void openSampleSession();
   void loadModel(const QString& nameOrPath, const QString& role = QStringLiteral("target"));
   void setPrompt(const QString& text, bool chat);
+
   void setChat(const std::vector<ChatTurn>& turns);  // the last of them is what the prompt field shows
   bool setMethod(const QString& method);
   bool setParameter(const QString& assignment);  // "name=value"; false when it does not fit
@@ -60,7 +63,7 @@ class MainWindow final : public QMainWindow {
   void newRun(const Continuation& next = {});
   void step(int count = 1);
   void showRun(RunId run);
-  void showView(const QString& name);  // tree, lattice, outline, events, start
+  void showView(const QString& name);  // tree, lattice, curves, outline, events, start
   void applyTheme(bool dark);
   bool settled() const;  // nothing loading, running, or being laid out
   SessionController& controller() { return *controller_; }
@@ -86,6 +89,10 @@ class MainWindow final : public QMainWindow {
   void buildDocks();
   void buildStatusBar();
   void connectSession();
+  // Shows the views that the run has something for; a fresh run is shown by the one that says most about it.
+  void arrangeViews(bool fresh);
+  FigureCanvas* currentCanvas() const;
+  void copyCurves();
 
   void refresh();  // after a change of the session
   void updateActions();
@@ -157,13 +164,15 @@ class MainWindow final : public QMainWindow {
   QTabWidget* tabs_ = nullptr;
   TreeCanvas* tree_ = nullptr;
   LatticeCanvas* lattice_ = nullptr;
+  CurveCanvas* curves_ = nullptr;
   QWidget* latticePage_ = nullptr;
   QSlider* scrub_ = nullptr;
   QTreeView *outline_ = nullptr, *runView_ = nullptr;
-  QTableView* latticeTable_ = nullptr;
+  QTableView *latticeTable_ = nullptr, *measureTable_ = nullptr;
   QStackedWidget* outlinePages_ = nullptr;
   TreeOutlineModel* treeModel_ = nullptr;
   LatticeModel* latticeModel_ = nullptr;
+  MeasureModel* measureModel_ = nullptr;
   EventLog* eventLog_ = nullptr;
   RoundsTimeline* timeline_ = nullptr;
   Inspector* inspector_ = nullptr;

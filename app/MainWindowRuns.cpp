@@ -15,7 +15,6 @@
 #include <QPushButton>
 #include <QSettings>
 #include <QStackedWidget>
-#include <QTabWidget>
 #include <QToolBar>
 #include <QToolButton>
 #include <QTreeView>
@@ -248,7 +247,7 @@ std::vector<std::string> MainWindow::changedAssignments() const {
 }
 
 bool MainWindow::formDiffers() const {
-  if (!line_->info()) return false;
+  if (!line_->info() || line_->isTraining()) return false;
   const RunInfo& info = *line_->info();
   return method_->currentData().toString().toStdString() != info.method || !changedAssignments().empty() ||
          seed_->text().trimmed() != QString::number(info.seed) ||
@@ -557,7 +556,8 @@ void MainWindow::showRun(RunId run) {
   selection_->clear();
   line_->show(controller_->port().trace(), run);
   runs_->setCurrent(run);
-  if (line_->info()) readFormFrom(*line_->info());
+  // What a training was made with is in its own card; the form stays as it is, for the next run.
+  if (line_->info() && !line_->isTraining()) readFormFrom(*line_->info());
   const QModelIndex at = runs_->indexOf(run);
   if (at.isValid() && runView_->currentIndex().siblingAtColumn(0) != at) runView_->setCurrentIndex(at);
   pages_->setCurrentIndex(1);
@@ -582,22 +582,6 @@ void MainWindow::readFormFrom(const RunInfo& info) {
   }
   filling_ = false;
   promptTouched_ = false;
-}
-
-void MainWindow::showView(const QString& name) {
-  const QHash<QString, QWidget*> pages{{"tree", tree_},
-                                       {"lattice", latticePage_},
-                                       {"outline", outlinePages_},
-                                       {"events", reinterpret_cast<QWidget*>(tabs_->widget(3))}};
-  if (name == "start")
-    pages_->setCurrentIndex(0);
-  else if (QWidget* page = pages.value(name); page && tabs_->isTabEnabled(tabs_->indexOf(page)))
-    tabs_->setCurrentWidget(page);
-}
-
-bool MainWindow::settled() const {
-  return !controller_->busy() && !tree_->layingOut() && !lattice_->layingOut() &&
-         line_->count() >= line_->expected();
 }
 
 }  // namespace decoscope

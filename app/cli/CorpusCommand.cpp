@@ -6,8 +6,9 @@
 #include <iostream>
 
 #include "app/cli/Command.h"
-#include "core/train/Corpus.h"
+#include "core/base/ResourceFolder.h"
 #include "core/train/CorpusMaker.h"
+#include "core/train/CorpusWriter.h"
 
 namespace decoscope::cli {
 
@@ -27,7 +28,7 @@ struct SplitOptions {
 // A bundled recipe by its name, or a file.
 std::string recipePath(const std::string& nameOrPath) {
   if (nameOrPath.ends_with(".json") || nameOrPath.find('/') != std::string::npos) return nameOrPath;
-  return std::string(DECOSCOPE_RESOURCES "/models/corpora/") + nameOrPath + ".json";
+  return resourceFolder() + "/models/corpora/" + nameOrPath + ".json";
 }
 
 std::string duration(double seconds) {
@@ -135,10 +136,10 @@ Result<int> splitCommand(const Context& context, const SplitOptions& options) {
       return fail(ErrorCode::usage, "the file exists", path, "Name another file.");
   std::ofstream train(options.train, std::ios::binary), heldOut(options.heldOut, std::ios::binary);
   std::int64_t counts[2] = {0, 0};
-  DECOSCOPE_TRY(readCorpus(options.corpus, [&](const CorpusText& text, std::string_view line) -> Status {
+  DECOSCOPE_TRY(readCorpusLines(options.corpus, [&](const CorpusLine& text) -> Status {
     if (context.stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
     const bool held = splitPosition(text) < options.fraction;
-    (held ? heldOut : train) << line << '\n';
+    (held ? heldOut : train) << corpusLine(text) << '\n';
     ++counts[held ? 1 : 0];
     return {};
   }));

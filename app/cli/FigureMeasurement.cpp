@@ -179,7 +179,7 @@ Result<FigureMeasurement> FigureMeasurer::acceptance(const ModelFigure& figure) 
 Result<FigureMeasurement> FigureMeasurer::speedRatio(const ModelFigure& figure) {
   DECOSCOPE_ASSIGN(const MethodInfo* sampling, MethodRegistry::instance().find("sampling"));
   const FigureRun plain = plainRun(figure.run, *sampling);
-  DECOSCOPE_ASSIGN(const std::vector<CorpusText> lines, prompts(figure));
+  DECOSCOPE_ASSIGN(const std::vector<CorpusLine> lines, prompts(figure));
   Generated fast, slow, warm;
   DECOSCOPE_TRY(enter(figure.run));
   // The first of each is not counted: it pages weights in and measures what forwards cost. Then they take
@@ -227,10 +227,10 @@ Result<double> FigureMeasurer::perplexity(const std::string& judgeName, const Ge
   return cost.perplexity();
 }
 
-Result<std::vector<CorpusText>> FigureMeasurer::prompts(const ModelFigure& figure) const {
-  std::vector<CorpusText> lines;
+Result<std::vector<CorpusLine>> FigureMeasurer::prompts(const ModelFigure& figure) const {
+  std::vector<CorpusLine> lines;
   const std::string path = pathOf(figure.texts);
-  DECOSCOPE_TRY(readCorpus(path, [&](const CorpusText& line, std::string_view) -> Status {
+  DECOSCOPE_TRY(readCorpusLines(path, [&](const CorpusLine& line) -> Status {
     if (figure.count == 0 || static_cast<std::int64_t>(lines.size()) < figure.count) lines.push_back(line);
     return {};
   }));
@@ -254,7 +254,7 @@ Status FigureMeasurer::enter(const FigureRun& run) {
   return {};
 }
 
-Status FigureMeasurer::generateOne(const FigureRun& run, const CorpusText& line, std::int64_t index,
+Status FigureMeasurer::generateOne(const FigureRun& run, const CorpusLine& line, std::int64_t index,
                                    Generated& out) {
   const Recording recording = recordInMemory();
   engine_.moveTo(recording);
@@ -287,7 +287,7 @@ Result<FigureMeasurer::GeneratedPointer> FigureMeasurer::generate(const ModelFig
   GeneratedPointer& known = generated_[keyOf(figure, run)];
   if (known) return known;
   DECOSCOPE_TRY(enter(run));
-  DECOSCOPE_ASSIGN(const std::vector<CorpusText> lines, prompts(figure));
+  DECOSCOPE_ASSIGN(const std::vector<CorpusLine> lines, prompts(figure));
   auto made = std::make_shared<Generated>();
   for (std::size_t i = 0; i < lines.size(); ++i) {
     if (progress_)

@@ -55,8 +55,8 @@ class FigureMeasurer {
   Result<TextCost> costOfTexts(const ModelFigure& figure, std::vector<ScoredText>& texts);
   Result<GeneratedPointer> generate(const ModelFigure& figure, const FigureRun& run);
   Status enter(const FigureRun& run);
-  Status generateOne(const FigureRun& run, const CorpusText& line, std::int64_t index, Generated& out);
-  Result<std::vector<CorpusText>> prompts(const ModelFigure& figure) const;
+  Status generateOne(const FigureRun& run, const CorpusLine& line, std::int64_t index, Generated& out);
+  Result<std::vector<CorpusLine>> prompts(const ModelFigure& figure) const;
   Result<double> perplexity(const std::string& judge, const Generated& generated, TextCost& cost);
 
   std::string folder_, corpus_;

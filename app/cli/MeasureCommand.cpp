@@ -2,6 +2,7 @@
 #include <sstream>
 
 #include "app/cli/Command.h"
+#include "core/base/ResourceFolder.h"
 #include "core/model/Comparison.h"
 
 namespace decoscope::cli {
@@ -27,7 +28,7 @@ json distanceJson(const PrecisionDistance& distance) {
 
 Result<std::string> measuredText(const std::string& file) {
   if (!file.empty()) return readFile(file);
-  return readFile(DECOSCOPE_RESOURCES "/texts/measure.txt");
+  return readFile(resourceFolder() + "/texts/measure.txt");
 }
 
 Result<int> measureCommand(const Context& context, const MeasureOptions& options) {

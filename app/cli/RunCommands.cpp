@@ -131,8 +131,9 @@ Result<int> runCommand(const Context& context, const RunOptions& options) {
   bool interrupted = false;
   {
     Engine engine(recording);
-    for (const auto& [role, name] : roles)
-      DECOSCOPE_TRY(engine.loadModel(role, name, options.model.loadOptions(), context.stop));
+    std::map<std::string, Engine::Choice> choices;
+    for (const auto& [role, name] : roles) choices[role] = {name, options.model.loadOptions()};
+    DECOSCOPE_TRY(engine.loadModels(choices, context.stop));
     for (std::int64_t i = 0; i < options.repeat && !interrupted; ++i) {
       request.seed = options.seed.value_or(0) + static_cast<std::uint64_t>(i);
       DECOSCOPE_TRY(engine.startRun(request));
@@ -170,7 +171,7 @@ Result<int> forkCommand(const Context& context, const ForkOptions& options) {
   bool interrupted = false;
   {
     Engine engine(recording);
-    std::map<std::string, std::pair<std::string, LoadOptions>> wanted;
+    std::map<std::string, Engine::Choice> wanted;
     for (const ModelIdentity& model : parent->models) {
       LoadOptions load = options.model.loadOptions();
       if (load.dtype == "auto" && model.dtype != "f64") load.dtype = model.dtype;
@@ -178,8 +179,7 @@ Result<int> forkCommand(const Context& context, const ForkOptions& options) {
       wanted[model.role] = {model.path, load};
     }
     for (const auto& [role, name] : given) wanted[role] = {name, options.model.loadOptions()};
-    for (const auto& [role, model] : wanted)
-      DECOSCOPE_TRY(engine.loadModel(role, model.first, model.second, context.stop));
+    DECOSCOPE_TRY(engine.loadModels(wanted, context.stop));
     ForkRequest request;
     request.run = RunId{options.run};
     request.step = options.step.value_or(0);

@@ -46,8 +46,9 @@ Result<int> verifyCommand(const Context& context, const SessionOptions& options)
   if (!options.model.models.empty()) {
     DECOSCOPE_ASSIGN(const auto roles, options.model.byRole());
     engine.emplace(Recording{store, nullptr, store});
-    for (const auto& [role, path] : roles)
-      DECOSCOPE_TRY(engine->loadModel(role, path, options.model.loadOptions(), context.stop));
+    std::map<std::string, Engine::Choice> choices;
+    for (const auto& [role, name] : roles) choices[role] = {name, options.model.loadOptions()};
+    DECOSCOPE_TRY(engine->loadModels(choices, context.stop));
   }
   for (const RunInfo& info : chosenRuns(*store, options)) {
     DECOSCOPE_ASSIGN(AuditReport report, auditRun(*store, info.id));

@@ -6,6 +6,7 @@
 
 #include "app/cli/Command.h"
 #include "app/cli/FigureMeasurement.h"
+#include "core/base/ResourceFolder.h"
 #include "core/model/Catalog.h"
 #include "core/model/weights/WeightFile.h"
 
@@ -24,7 +25,7 @@ struct VerifyOptions {
 // A bundled model goes by the name of its folder.
 std::string bundledOr(const std::string& name) {
   std::error_code error;
-  const fs::path bundled = fs::path(DECOSCOPE_RESOURCES "/models") / name;
+  const fs::path bundled = fs::path(resourceFolder() + "/models") / name;
   return name.find('/') == std::string::npos && fs::exists(bundled / "config.json", error) ? bundled.string()
                                                                                            : name;
 }

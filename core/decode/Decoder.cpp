@@ -66,7 +66,8 @@ Result<ForwardOutput> DecodeEnvironment::forward(const std::string& roleName, co
   return output;
 }
 
-Status DecodeEnvironment::prefill(const std::string& roleName) {
+Status DecodeEnvironment::prefill(const std::string& roleName, const std::vector<Tap>& taps,
+                                  const TakeStates& take) {
   RoleModel& role = this->role(roleName);
   const std::span<const TokenId> wanted(text.data(), text.size() - 1);
   DECOSCOPE_ASSIGN(std::size_t done, role.sequence.align(*role.model, wanted));
@@ -74,7 +75,9 @@ Status DecodeEnvironment::prefill(const std::string& roleName) {
     const auto chunk = wanted.subspan(done, std::min(kPrefillChunk, wanted.size() - done));
     ForwardRequest request;
     request.tokens.assign(chunk.begin(), chunk.end());
-    DECOSCOPE_TRY(forward(roleName, request, ForwardPhase::prefill));
+    request.taps = taps;
+    DECOSCOPE_ASSIGN(const ForwardOutput output, forward(roleName, request, ForwardPhase::prefill));
+    if (take) DECOSCOPE_TRY(take(done, output.taps));
     done += chunk.size();
   }
   return {};
@@ -113,6 +116,7 @@ std::string missingNeed(const std::vector<std::string>& needs, const Capabilitie
     if (need == "early exit" && !can.earlyExit) return "early exit";
     if (need == "masked diffusion" && !can.maskedDiffusion)
       return "masked diffusion (a mask token and full visibility)";
+    if (need == "hidden states" && !can.hiddenStates) return "hidden states";
     if (need == "causal" && !can.causal) return "next-token logits";
   }
   return {};

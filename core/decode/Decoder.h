@@ -25,6 +25,8 @@ namespace decoscope {
 struct RoleModel {
   Model* model = nullptr;
   Sequence sequence;
+  // A draft head has no slot for the text's first token, only for those behind it: which one it was.
+  TokenId first = -1;
 };
 
 // Why a line ended. Empty while it can go on.
@@ -73,8 +75,10 @@ class DecodeEnvironment {
                                 ForwardPhase phase);
 
   // Brings a role's cache to the text without its last token: drops what no longer agrees, runs the missing
-  // tokens in chunks. Afterwards the pending token alone is missing.
-  Status prefill(const std::string& roleName);
+  // tokens in chunks. Afterwards the pending token alone is missing. `take` is handed the taps of each chunk,
+  // whose first token stands at text position `first`.
+  using TakeStates = std::function<Status(std::size_t first, std::span<const TapValue> states)>;
+  Status prefill(const std::string& roleName, const std::vector<Tap>& taps = {}, const TakeStates& take = {});
 
  private:
   std::string tail_;  // the last bytes of the generated text, for stop strings

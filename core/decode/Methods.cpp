@@ -11,6 +11,7 @@ const MethodRegistry& MethodRegistry::instance() {
     addSelfDraft(methods);
     addTokenRecycling(methods);
     addSpecInfer(methods);
+    addEagle(methods);
     addLlada(methods);
     return methods;
   }();

@@ -11,6 +11,7 @@ void addPromptLookup(MethodRegistry& registry);
 void addSelfDraft(MethodRegistry& registry);
 void addTokenRecycling(MethodRegistry& registry);
 void addSpecInfer(MethodRegistry& registry);
+void addEagle(MethodRegistry& registry);
 void addLlada(MethodRegistry& registry);
 
 }  // namespace decoscope

@@ -2,6 +2,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <memory>
 
 #include "core/figure/Curves.h"
 
@@ -11,15 +12,9 @@ namespace {
 
 constexpr float kLeft = 62, kTop = 40, kBottom = 40, kCaption = 20, kGap = 12;
 constexpr float kPanelHeight = 112, kLargest = 1e6f;
-constexpr float kCharacter = 5.9f, kLabelPitch = 14;
-constexpr double kDrawable = 1e300;      // beyond it differences overflow
+constexpr float kCharacter = 6.1f, kLabelPitch = 14;
 constexpr std::size_t kDotted = 60;      // as many points as stand apart get dots
 constexpr std::size_t kUnsmoothed = 40;  // shorter curves are one line
-constexpr double kSteady = 3;  // and those whose way up and down is at most so many times their range
-
-bool drawable(double value) {
-  return std::abs(value) < kDrawable;
-}
 
 std::string exact(double value) {
   if (std::isnan(value)) return "not a number";
@@ -143,39 +138,22 @@ class Decimation {
 
 // A curve with what is shown of it.
 struct Shown {
+  std::shared_ptr<const Curve> sorted;  // only where the record is not in order
   const Curve* curve = nullptr;
-  std::vector<CurvePoint> sorted;  // only where the record is not in order
-  std::vector<double> smooth;      // empty for a short curve
-  int span = 1;
+  bool smoothed = false;
   std::size_t begin = 0, end = 0;  // points inside the window
-  const std::vector<CurvePoint>& points() const { return sorted.empty() ? curve->points : sorted; }
+  const std::vector<CurvePoint>& points() const { return curve->points; }
 };
 
-// A schedule, or what is followed without noise: an average of it would only come late.
-bool steady(const std::vector<CurvePoint>& points) {
-  double way = 0, low = INFINITY, high = -INFINITY, before = kUnknown;
-  for (const CurvePoint& point : points) {
-    if (!drawable(point.value)) continue;
-    if (!std::isnan(before)) way += std::abs(point.value - before);
-    before = point.value;
-    low = std::min(low, point.value);
-    high = std::max(high, point.value);
-  }
-  return way <= kSteady * (high - low);
-}
-
-std::vector<double> movingAverage(const std::vector<CurvePoint>& points, int span) {
-  std::vector<double> smooth(points.size());
-  const double weight = 2.0 / (span + 1);
-  double sum = 0, weights = 0;
-  for (std::size_t i = 0; i < points.size(); ++i) {
-    if (drawable(points[i].value)) {
-      sum = (1 - weight) * sum + weight * points[i].value;
-      weights = (1 - weight) * weights + weight;
-    }
-    smooth[i] = weights > 0 ? sum / weights : kUnknown;
-  }
-  return smooth;
+std::shared_ptr<const Curve> sortedCurve(const Curve& curve) {
+  std::vector<CurvePoint> points = curve.points;
+  std::stable_sort(points.begin(), points.end(),
+                   [](const CurvePoint& a, const CurvePoint& b) { return a.at < b.at; });
+  auto sorted = std::make_shared<Curve>();
+  sorted->name = curve.name;
+  sorted->unit = curve.unit;
+  for (const CurvePoint& point : points) sorted->add(point);
+  return sorted;
 }
 
 class Layout {
@@ -210,18 +188,11 @@ class Layout {
   }
 
   Shown show(const Curve& curve) const {
-    Shown shown{&curve};
-    if (!curve.ordered) {
-      shown.sorted = curve.points;
-      std::stable_sort(shown.sorted.begin(), shown.sorted.end(),
-                       [](const CurvePoint& a, const CurvePoint& b) { return a.at < b.at; });
-    }
+    Shown shown;
+    if (!curve.ordered) shown.sorted = sortedCurve(curve);
+    shown.curve = shown.sorted ? shown.sorted.get() : &curve;
     const std::vector<CurvePoint>& points = shown.points();
-    if (points.size() > kUnsmoothed && !steady(points)) {
-      // A few points are smoothed a little, so that both lines are always there.
-      shown.span = std::max(curveSpan(points.size()), 5);
-      shown.smooth = movingAverage(points, shown.span);
-    }
+    shown.smoothed = points.size() > kUnsmoothed && !shown.curve->steady();
     const auto byPlace = [](const CurvePoint& point, double at) { return point.at < at; };
     shown.begin = static_cast<std::size_t>(
         std::lower_bound(points.begin(), points.end(), plot_.first, byPlace) - points.begin());
@@ -273,7 +244,7 @@ class Layout {
   void walk(const Shown& shown, bool smooth, Take take, Gap gap) const {
     const std::vector<CurvePoint>& points = shown.points();
     const auto sample = [&](std::size_t i) {
-      return Sample{points[i].at, smooth ? shown.smooth[i] : points[i].value};
+      return Sample{points[i].at, smooth ? shown.curve->smooth[i] : points[i].value};
     };
     const auto cross = [&](std::size_t from, std::size_t to, double edge) {
       const Sample a = sample(from), b = sample(to);
@@ -310,7 +281,7 @@ class Layout {
   }
 
   void label(Point at, std::string text, TextAlign align, Tone tone = Tone::axis,
-             TextFace face = TextFace::small, float size = 9.5f) {
+             TextFace face = TextFace::small, float size = 10) {
     plot_.figure.labels.push_back({at, std::move(text), face, align, tone, size});
   }
   void line(Point from, Point to, Tone tone, float width, float opacity = 1) {
@@ -359,7 +330,7 @@ class Layout {
   void drawCurve(const CurvePanel& panel, std::size_t index, std::vector<Ending>& endings) {
     const Shown& shown = shown_[index];
     const Tone tone = curveTone(index);
-    const bool dashed = index / 6 % 2 == 1, smoothed = !shown.smooth.empty();
+    const bool dashed = index / 6 % 2 == 1, smoothed = shown.smoothed;
     const auto pointOf = [&](const Sample& s) { return Point{plot_.xOf(s.at), panel.yOf(s.value)}; };
     const auto draw = [&](bool smooth, float width, float opacity) {
       Decimation pieces(plot_.first, plot_.last, panel.plot.width);
@@ -396,7 +367,7 @@ class Layout {
       }
     // The line's end on the right names it.
     for (std::size_t i = shown.end; i-- > shown.begin;) {
-      const double value = smoothed ? shown.smooth[i] : points[i].value;
+      const double value = smoothed ? shown.curve->smooth[i] : points[i].value;
       if (!drawable(value)) continue;
       endings.push_back({index, pointOf({points[i].at, value}), points[i].value});
       break;
@@ -423,7 +394,7 @@ class Layout {
                        TextFace::interface,
                        TextAlign::left,
                        tone,
-                       10,
+                       10.5f,
                        room};
       plot_.figure.labels.push_back(std::move(name));
     }
@@ -477,9 +448,9 @@ class Layout {
                                   [](double place, const CurvePoint& point) { return place < point.at; });
     if (found == points.begin() || (--found)->at != at) return {};
     std::string text = "\n" + shown.curve->name + " = " + withUnit(found->value, shown.curve->unit);
-    if (!shown.smooth.empty())
-      text +=
-          "  (moving average " + brief(shown.smooth[static_cast<std::size_t>(found - points.begin())]) + ")";
+    if (shown.smoothed)
+      text += "  (moving average " +
+              brief(shown.curve->smooth[static_cast<std::size_t>(found - points.begin())]) + ")";
     return text;
   }
 
@@ -487,9 +458,9 @@ class Layout {
     int span = 0;
     bool several = false;
     for (const Shown& shown : shown_) {
-      if (shown.smooth.empty()) continue;
-      several |= span > 0 && span != shown.span;
-      span = std::max(span, shown.span);
+      if (!shown.smoothed) continue;
+      several |= span > 0 && span != shown.curve->span;
+      span = std::max(span, shown.curve->span);
     }
     float x = kLeft;
     const float y = 16;

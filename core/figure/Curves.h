@@ -20,6 +20,19 @@ struct Curve {
   std::string name, unit;
   std::vector<CurvePoint> points;
   bool ordered = true;  // by growing `at`; only a damaged record is not
+  // The exponential moving average at each point (weight 2 ÷ (span + 1), started without bias; values that
+  // are not finite are left out), kept up as the curve grows.
+  std::vector<double> smooth;
+  int span = 1;
+
+  void add(const CurvePoint& point);
+  // A schedule, or what has no noise: an average of it would only come late.
+  bool steady() const;
+
+ private:
+  void average(std::size_t from);
+  double sum_ = 0, weights_ = 0;                             // of the average
+  double way_ = 0, low_ = 0, high_ = 0, before_ = kUnknown;  // how far it goes up and down
 };
 
 // The curves of a line, in the order in which they first occur. A copy is a snapshot.
@@ -64,8 +77,10 @@ struct CurvePlot {
 // The tone of a curve; beyond six they repeat, and the second six are dashed.
 Tone curveTone(std::size_t curve);
 // How many points the moving average of a curve of this many points looks back: 1 % of them as 1, 2 or 5
-// times a power of ten; 1, which is none, for short curves.
+// times a power of ten, and 5 at least.
 int curveSpan(std::size_t points);
+// Whether a value is drawn: it is finite, and so are differences of such values.
+bool drawable(double value);
 
 // A thin line through every value and a strong one through its exponential moving average (weight 2 ÷ (span +
 // 1), started without bias). Curves of few values, and those without noise such as a schedule, are one strong

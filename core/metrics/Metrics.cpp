@@ -213,13 +213,15 @@ std::vector<Metric> metricsOf(const RunStats& s) {
       return metric.name != "steps" && metric.name != "seconds" && metric.name != "peak_memory_bytes";
     });
   for (const MeasureSummary& m : s.measures) {
-    metrics.push_back({m.name + ".last", m.name, m.last, m.unit, "its last value",
+    std::string title = m.name;
+    std::replace(title.begin(), title.end(), '_', ' ');
+    metrics.push_back({m.name + ".last", title, m.last, m.unit, "its last value",
                        "Over " + std::to_string(m.count) + " values, " + std::to_string(m.notFinite) +
                            " of them not finite.",
                        "measure"});
-    metrics.push_back({m.name + ".smallest", m.name + ", smallest", m.smallest, m.unit, "min of its values",
+    metrics.push_back({m.name + ".smallest", title + ", smallest", m.smallest, m.unit, "min of its values",
                        "The smallest finite value.", "measure"});
-    metrics.push_back({m.name + ".largest", m.name + ", largest", m.largest, m.unit, "max of its values",
+    metrics.push_back({m.name + ".largest", title + ", largest", m.largest, m.unit, "max of its values",
                        "The largest finite value.", "measure"});
   }
   return metrics;

@@ -1,6 +1,6 @@
 // Finds models on disk, in this order: our own cache ($XDG_CACHE_HOME/decoscope/models), the folders of
-// $DECOSCOPE_MODELS (colon-separated), and those that other programs keep: Hugging Face, LM Studio, Ollama,
-// llama.cpp.
+// $DECOSCOPE_MODELS (colon-separated), those that other programs keep: Hugging Face, LM Studio, Ollama,
+// llama.cpp; and what is bundled with this one (Bundled.h).
 #pragma once
 
 #include <string>
@@ -15,7 +15,8 @@ struct CatalogEntry {
   std::string name;    // what `--model` accepts: "SmolLM2-135M-Instruct", "Llama-3.2-1B:Q4_K_M"
   std::string path;    // a folder, or a GGUF (the first shard of a split one)
   std::string format;  // "gguf", "safetensors"
-  std::string source;  // "decoscope", "DECOSCOPE_MODELS", "hugging face", "lm studio", "ollama", "llama.cpp"
+  std::string source;  // "decoscope", "DECOSCOPE_MODELS", "hugging face", "lm studio", "ollama", "llama.cpp",
+                       // "bundled"
   std::int64_t bytes = 0;
   ModelFacts facts;     // empty where there is a problem
   std::string problem;  // why the model cannot be opened; empty for a good one

@@ -12,6 +12,7 @@
 #include <sstream>
 
 #include "core/base/CacheFolder.h"
+#include "core/model/Bundled.h"
 #include "core/model/Catalog.h"
 #include "core/model/weights/Gguf.h"
 
@@ -108,6 +109,18 @@ class Finder {
             if (tag.filename() != "latest") name += ":" + tag.filename().string();
             readManifest(tag, folder / "blobs", name);
           }
+  }
+
+  // A damaged index is reported where a role is to be filled; a list shows what there is.
+  void scanBundled() {
+    const auto models = bundledModels();
+    if (!models) return;
+    std::error_code error;
+    for (const BundledModel& model : *models) {
+      FoundModel found{model.name, "", model.path, "bundled", ""};
+      if (!fs::exists(model.path, error)) found.problem = "the folder " + model.path + " is missing";
+      add(std::move(found));
+    }
   }
 
  private:
@@ -256,6 +269,7 @@ std::vector<FoundModel> findModels() {
   finder.scan(home() / ".cache" / "lm-studio" / "models", "lm studio", 3);
   finder.scanOllama(firstOf({environment("OLLAMA_MODELS"), (home() / ".ollama" / "models").string()}));
   finder.scan(firstOf({environment("LLAMA_CACHE"), userCacheFolder() + "/llama.cpp"}), "llama.cpp", 1);
+  finder.scanBundled();
   return finder.take();
 }
 

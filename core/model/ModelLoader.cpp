@@ -62,6 +62,7 @@ Capabilities capabilitiesOf(const ModelInfo& info) {
   can.maskedDiffusion = diffusion;
   can.earlyExit = net && !diffusion;
   can.hiddenStates = can.interventions = net;
+  can.followsFeatures = info.architecture == "eagle";
   return can;
 }
 
@@ -77,8 +78,12 @@ Result<LoadedModel> loadModel(const std::string& name, const LoadOptions& option
   LoadedModel loaded;
   if (isGgufFile(path)) {
     DECOSCOPE_ASSIGN(loaded.tokenizer, tokenizerFromGguf(*weights));
+  } else if (auto tokenizer = loadModelTokenizer(path)) {
+    loaded.tokenizer = std::move(*tokenizer);
   } else {
-    DECOSCOPE_ASSIGN(loaded.tokenizer, loadModelTokenizer(path));
+    // A draft head has its target's tokenizer.
+    DECOSCOPE_ASSIGN(const ModelInfo info, describeTransformer(*weights, path));
+    if (!capabilitiesOf(info).followsFeatures) return tl::unexpected<Error>(tokenizer.error());
   }
   DECOSCOPE_ASSIGN(loaded.model, loadTransformer(std::move(weights), path, options, stop));
   return loaded;

@@ -11,8 +11,8 @@
 namespace decoscope {
 
 struct LoadedModel {
-  std::unique_ptr<Model> model;
-  std::shared_ptr<const Tokenizer> tokenizer;
+  std::shared_ptr<Model> model;
+  std::shared_ptr<const Tokenizer> tokenizer;  // null where the folder of a draft head has none
 };
 
 // Errors: notFound, badInput (names file, field, offset), unsupported (names what is supported), cancelled.

@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "core/decode/control/Controller.h"
+#include "core/model/Bundled.h"
 #include "core/tokenizer/Chat.h"
 
 namespace decoscope {
@@ -101,9 +103,20 @@ Status Engine::loadModel(const std::string& role, const std::string& name, const
   if (present != slots_.end() && present->second->name == name &&
       present->second->options.dtype == options.dtype && present->second->options.device == options.device)
     return {};
-  DECOSCOPE_ASSIGN(LoadedModel loaded, decoscope::loadModel(name, options, stop));
+  LoadOptions complete = options;
+  const auto target = slots_.find("target");
+  if (role != "target" && target != slots_.end()) complete.base = target->second->loaded.model.get();
+  DECOSCOPE_ASSIGN(LoadedModel loaded, decoscope::loadModel(name, complete, stop));
   adoptModel(role, name, std::move(loaded));
   slots_[role]->options = options;
+  return {};
+}
+
+Status Engine::loadModels(const std::map<std::string, Choice>& choices, const StopToken& stop) {
+  if (const auto target = choices.find("target"); target != choices.end())
+    DECOSCOPE_TRY(loadModel("target", target->second.name, target->second.options, stop));
+  for (const auto& [role, choice] : choices)
+    if (role != "target") DECOSCOPE_TRY(loadModel(role, choice.name, choice.options, stop));
   return {};
 }
 
@@ -115,7 +128,37 @@ void Engine::adoptModel(const std::string& role, std::string name, LoadedModel m
   slot->name = std::move(name);
   slot->loaded = std::move(model);
   slot->role.model = slot->loaded.model.get();
+  if (role == "target") {
+    // What was made for the target before: heads that borrow from it, and models that nobody chose.
+    for (const auto& [other, made] : slots_)
+      if (made->base && !made->bundled) dropped_[other] = {made->name, made->options};
+    std::erase_if(slots_, [](const auto& entry) { return entry.second->base || entry.second->bundled; });
+  } else {
+    if (slot->role.model->capabilities().followsFeatures)
+      if (const auto target = slots_.find("target"); target != slots_.end())
+        slot->base = target->second->loaded.model;
+    dropped_.erase(role);
+  }
   slots_[role] = std::move(slot);
+}
+
+// Loads what a method needs and nobody chose: a head again for another target, or the bundled model made for it.
+Status Engine::fillRoles(const MethodInfo& method, const ParamSet& parameters, const StopToken& stop) {
+  const auto target = slots_.find("target");
+  if (target == slots_.end()) return {};
+  for (const std::string& role : method.rolesFor ? method.rolesFor(parameters) : method.roles) {
+    if (slots_.contains(role)) continue;
+    if (const auto dropped = dropped_.find(role); dropped != dropped_.end()) {
+      const Choice choice = dropped->second;
+      DECOSCOPE_TRY(loadModel(role, choice.name, choice.options, stop));
+      continue;
+    }
+    DECOSCOPE_ASSIGN(const auto bundled, bundledFor(role, target->second->role.model->info()));
+    if (!bundled) continue;
+    DECOSCOPE_TRY(loadModel(role, bundled->path, target->second->options, stop));
+    slots_[role]->bundled = true;
+  }
+  return {};
 }
 
 const Model* Engine::model(const std::string& role) const {
@@ -186,6 +229,7 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
   info.name = request.name.empty() ? method->title : request.name;
   DECOSCOPE_ASSIGN(info.parameters,
                    parametersFor(request.method, method->schema.defaults(), request.assignments));
+  DECOSCOPE_TRY(fillRoles(*method, info.parameters, StopToken()));
   DECOSCOPE_ASSIGN(info.prompt, encodePrompt(request));
   if (request.maxNewTokens < 0)
     return fail(ErrorCode::usage, "the number of new tokens must not be negative", "--max-new-tokens");
@@ -226,9 +270,9 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
 
 // Makes `info` the current run with the environment at its prompt (fresh) or where it stands.
 Status Engine::prepare(const RunInfo& info, bool fresh) {
+  DECOSCOPE_ASSIGN(const MethodInfo* method, MethodRegistry::instance().find(info.method));
   std::map<std::string, RoleModel*> roles;
   for (auto& [role, slot] : slots_) roles[role] = &slot->role;
-  DECOSCOPE_ASSIGN(const MethodInfo* method, MethodRegistry::instance().find(info.method));
   DECOSCOPE_TRY(checkNeeds(*method, info.parameters, roles));
   if (fresh) {
     environment_ = DecodeEnvironment();
@@ -273,8 +317,9 @@ Status Engine::runStep() {
       if (const auto* forward = std::get_if<ForwardFact>(&event))
         if (forward->phase == ForwardPhase::prefill) prefill += forward->milliseconds;
     info_.prefillMilliseconds += prefill;
-    if (const auto curve = info_.notes.find("cost_curve"); curve != info_.notes.end())
-      measured_[curve->first] = curve->second;
+    for (const char* measured : {kCostCurveNote, kDraftCostNote})
+      if (const auto curve = info_.notes.find(measured); curve != info_.notes.end())
+        measured_[curve->first] = curve->second;
     recorder_->restartClock();
   }
   if (!environment_.stopReason.empty()) return {};
@@ -340,6 +385,11 @@ Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& sto
                       const ProgressFunction& progress, const StepComparison& compare) {
   StepIndex total = 0, done = 0;
   for (const LineSegment& segment : line) total += segment.end - segment.first;
+  for (const LineSegment& segment : line)
+    if (const auto info = recording_.source->run(segment.run)) {
+      DECOSCOPE_ASSIGN(const MethodInfo* method, MethodRegistry::instance().find(info->method));
+      DECOSCOPE_TRY(fillRoles(*method, info->parameters, stop));
+    }
   bool fresh = true;
   for (const LineSegment& segment : line) {
     const auto info = recording_.source->run(segment.run);
@@ -420,6 +470,7 @@ Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop,
   for (const auto& [name, value] : parent->parameters.values())
     if (base.has(name)) base.set(name, value);
   DECOSCOPE_ASSIGN(info.parameters, parametersFor(info.method, base, request.assignments));
+  DECOSCOPE_TRY(fillRoles(*method, info.parameters, stop));
   if (request.seed) info.seed = *request.seed;
   if (request.maxNewTokens) info.maxNewTokens = *request.maxNewTokens;
   if (info.recordLevel == "none") info.recordLevel = "full";

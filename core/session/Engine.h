@@ -38,9 +38,17 @@ class Engine {
   // Records into another session from now on. Models stay; there is no current run.
   void moveTo(Recording recording);
 
-  // Loads a model for a role (or keeps the one that is there, if it is the same). Ends the current line.
+  // Loads a model for a role (or keeps the one that is there, if it is the same). Ends the current line. A draft head
+  // borrows from the target and is loaded behind it; when the target changes it is dropped, and loaded again for the
+  // new one when a method needs it.
   Status loadModel(const std::string& role, const std::string& name, const LoadOptions& options,
                    const StopToken& stop);
+  struct Choice {
+    std::string name;
+    LoadOptions options;
+  };
+  // By role, the target first.
+  Status loadModels(const std::map<std::string, Choice>& choices, const StopToken& stop);
   // Puts an already loaded model into a role; for tests and for models shared between sessions.
   void adoptModel(const std::string& role, std::string name, LoadedModel model);
   const Model* model(const std::string& role = "target") const;
@@ -78,11 +86,14 @@ class Engine {
   struct Slot {
     std::string name;
     LoadOptions options;
+    std::shared_ptr<const Model> base;  // what the model borrows from
     LoadedModel loaded;
     RoleModel role;
+    bool bundled = false;  // nobody chose it
   };
 
   Status prepare(const RunInfo& info, bool fresh);
+  Status fillRoles(const MethodInfo& method, const ParamSet& parameters, const StopToken& stop);
   Status enter(const RunInfo& info);
   Status replay(const std::vector<LineSegment>& line, const StopToken& stop, const ProgressFunction& progress,
                 const StepComparison& compare = {});
@@ -95,6 +106,7 @@ class Engine {
 
   Recording recording_;
   std::map<std::string, std::unique_ptr<Slot>> slots_;
+  std::map<std::string, Choice> dropped_;  // heads of an earlier target, by role
   RunInfo info_;
   StepIndex nextStep_ = 0;
   DecodeEnvironment environment_;

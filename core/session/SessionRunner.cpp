@@ -103,6 +103,7 @@ class SessionRunner final : public SessionPort {
   }
   void startRun(const RunRequest& request, const Continuation& next) override {
     post([=, this](const StopToken& stop) -> Status {
+      std::map<std::string, Engine::Choice> choices;
       for (const auto& [role, name] : request.models) {
         LoadOptions options;
         options.dtype = request.dtype;
@@ -110,8 +111,9 @@ class SessionRunner final : public SessionPort {
         options.progress = [this](double fraction, const std::string& phase) {
           report(Activity::loading, fraction, phase);
         };
-        DECOSCOPE_TRY(engine_->loadModel(role.empty() ? "target" : role, name, options, stop));
+        choices[role.empty() ? "target" : role] = {name, options};
       }
+      DECOSCOPE_TRY(engine_->loadModels(choices, stop));
       DECOSCOPE_TRY(engine_->startRun(request));
       return goOn(next, stop);
     });

@@ -14,7 +14,10 @@ namespace decoscope {
 
 namespace {
 
-std::string identityOf(const CorpusText& text) {
+// Prompts that are looked at for what they begin with.
+constexpr std::int64_t kComparedPrompts = 1000;
+
+std::string identityOf(const CorpusLine& text) {
   return text.user + '\n' + text.assistant;
 }
 
@@ -63,7 +66,7 @@ class Maker {
                               recipe_.seed,
                               options_.features ? model_.info().width : 0};
     DECOSCOPE_ASSIGN(writer_,
-                     CorpusWriter::open(options_.out, origin, options_.resume, [&](const CorpusText& text) {
+                     CorpusWriter::open(options_.out, origin, options_.resume, [&](const CorpusLine& text) {
                        duplicates_.add(identityOf(text), text.assistant);
                        ++report_.present;
                      }));
@@ -131,23 +134,27 @@ class Maker {
     return tokenizer_.encode(chat, {false, true});
   }
 
-  // What all prompts of a kind with the same examples begin with.
-  Result<std::vector<TokenId>> commonPrefix(const CorpusKind& kind, int variant) const {
-    DECOSCOPE_ASSIGN(const std::string one, render(kind, variant, "A"));
-    DECOSCOPE_ASSIGN(const std::string two, render(kind, variant, "0"));
-    DECOSCOPE_ASSIGN(std::vector<TokenId> tokens, encode(one));
-    DECOSCOPE_ASSIGN(const std::vector<TokenId> other, encode(two));
+  // What all prompts of a kind with the same examples begin with: as far as none at all and one of them
+  // agree.
+  Result<std::vector<TokenId>> commonPrefix(const CorpusKind& kind, const Prompt& prompt) const {
+    DECOSCOPE_ASSIGN(const std::string empty, render(kind, prompt.variant, ""));
+    DECOSCOPE_ASSIGN(const std::string full, render(kind, prompt.variant, prompt.text));
+    DECOSCOPE_ASSIGN(std::vector<TokenId> tokens, encode(empty));
+    DECOSCOPE_ASSIGN(const std::vector<TokenId> other, encode(full));
     tokens.resize(agreement(tokens, other));
     return tokens;
   }
 
+  // Those of the first prompts; kinds that are too rare to be among them go without.
   Result<std::vector<std::vector<TokenId>>> commonPrefixes() const {
+    std::set<std::pair<std::size_t, int>> seen;
     std::set<std::vector<TokenId>> prefixes;
-    for (std::size_t i = 0; i < recipe_.kinds.size(); ++i)
-      for (int variant = 0; variant < recipe_.grammar.kinds()[i].variants; ++variant) {
-        DECOSCOPE_ASSIGN(std::vector<TokenId> prefix, commonPrefix(recipe_.kinds[i], variant));
-        prefixes.insert(std::move(prefix));
-      }
+    for (std::int64_t index = 0; index < kComparedPrompts; ++index) {
+      DECOSCOPE_ASSIGN(const Prompt prompt, recipe_.grammar.expand(recipe_.seed, index));
+      if (!seen.emplace(prompt.kind, prompt.variant).second) continue;
+      DECOSCOPE_ASSIGN(std::vector<TokenId> prefix, commonPrefix(recipe_.kinds[prompt.kind], prompt));
+      prefixes.insert(std::move(prefix));
+    }
     return std::vector<std::vector<TokenId>>(prefixes.begin(), prefixes.end());
   }
 
@@ -190,7 +197,7 @@ class Maker {
   }
 
   Status judge(const Prompt& prompt, const GeneratedText& generated) {
-    CorpusText text;
+    CorpusLine text;
     text.index = generated.index;
     text.kind = recipe_.grammar.kinds()[prompt.kind].name;
     text.user = prompt.text;
@@ -210,15 +217,15 @@ class Maker {
     }
     duplicates_.add(identityOf(text), text.assistant);
     if (options_.features) {
-      text.ids = generated.tokens;
-      text.start = static_cast<std::int64_t>(generated.start);
+      text.tokens = generated.tokens;
+      text.answer = static_cast<std::int32_t>(generated.start);
     }
     DECOSCOPE_TRY(writer_->append(text, generated.features));
     ++kept, ++report_.kept;
     return {};
   }
 
-  Status reject(const CorpusText& text, const std::string& reason) {
+  Status reject(const CorpusLine& text, const std::string& reason) {
     if (options_.rejects.empty()) return {};
     if (!rejects_.is_open()) rejects_.open(options_.rejects, std::ios::binary | std::ios::app);
     rejects_ << corpusLine(text, reason) << '\n' << std::flush;

@@ -10,8 +10,8 @@
 #include "core/model/Model.h"
 #include "core/tokenizer/Tokenizer.h"
 #include "core/train/BatchedGenerator.h"
-#include "core/train/Corpus.h"
 #include "core/train/CorpusRecipe.h"
+#include "core/train/CorpusWriter.h"
 
 namespace decoscope {
 

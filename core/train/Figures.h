@@ -54,7 +54,7 @@ struct ModelFigure {
   std::optional<double> value;
   std::string text;                 // of sha256, instead of `value`; empty: not stated yet
   std::optional<double> tolerance;  // in the figure's unit; at least 0
-  std::string texts;                // a corpus (Corpus.h)
+  std::string texts;                // a corpus (CorpusLines.h)
   std::int64_t count = 0;           // how many of the texts, from the first; 0: all
   int order = 5;
   std::int64_t corpusTexts = 0;  // how many texts of the corpus are counted, from the first; 0: all

@@ -131,6 +131,7 @@ Result<Recipe> loadRecipe(const std::string& name, const std::string& resources)
   fields.read("options", recipe.options);
   fields.read("corpus", recipe.corpus);
   fields.read("texts", recipe.texts);
+  fields.read("writer", recipe.writer);
   fields.read("vocabulary", recipe.vocabulary);
   fields.read("shape", recipe.shape);
   fields.read("start", recipe.start);

@@ -41,6 +41,7 @@ struct Recipe {
   nlohmann::json options;  // of the objective
   std::string corpus;      // name of the corpus, resources/models/corpora/NAME.json
   std::int64_t texts = 0;  // how many of its texts are used
+  std::string writer;      // the model that writes them where they are not there yet
   std::string vocabulary;  // folder of the tokenizer, relative to resources/models
   nlohmann::json shape;    // the config.json that the model will have
   std::string start;       // model whose weights it starts from; empty: drawn by the seed

@@ -68,7 +68,7 @@ std::string chatJson(const std::string& user, const std::string* assistant) {
   return messages.dump();
 }
 
-Result<ScoredText> scoredText(const Tokenizer& tokenizer, const CorpusText& line) {
+Result<ScoredText> scoredText(const Tokenizer& tokenizer, const CorpusLine& line) {
   DECOSCOPE_ASSIGN(const Chat chat, parseChat(chatJson(line.user, &line.assistant), "text"));
   ChatOptions options;
   options.addGenerationPrompt = false;
@@ -84,7 +84,7 @@ Result<ScoredText> scoredText(const Tokenizer& tokenizer, const CorpusText& line
 Result<std::vector<ScoredText>> scoredTexts(const Tokenizer& tokenizer, const std::string& file,
                                             std::int64_t limit) {
   std::vector<ScoredText> texts;
-  DECOSCOPE_TRY(readCorpus(file, [&](const CorpusText& line, std::string_view) -> Status {
+  DECOSCOPE_TRY(readCorpusLines(file, [&](const CorpusLine& line) -> Status {
     if (limit > 0 && static_cast<std::int64_t>(texts.size()) >= limit) return {};
     DECOSCOPE_ASSIGN(ScoredText text, scoredText(tokenizer, line));
     texts.push_back(std::move(text));
@@ -136,7 +136,7 @@ Result<KneserNey> countCorpus(const Tokenizer& tokenizer, const std::string& cor
   std::set<std::vector<TokenId>> leftOut;
   for (const ScoredText& text : heldOut) leftOut.insert(text.tokens);
   KneserNeyTrainer trainer(order, tokenizer.size());
-  DECOSCOPE_TRY(readCorpus(corpusFile, [&](const CorpusText& line, std::string_view) -> Status {
+  DECOSCOPE_TRY(readCorpusLines(corpusFile, [&](const CorpusLine& line) -> Status {
     if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
     if (limit > 0 && taken++ >= limit) return {};
     DECOSCOPE_ASSIGN(const ScoredText text, scoredText(tokenizer, line));

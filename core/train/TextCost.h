@@ -19,7 +19,7 @@
 #include "core/base/Stop.h"
 #include "core/model/Model.h"
 #include "core/tokenizer/Tokenizer.h"
-#include "core/train/Corpus.h"
+#include "core/train/CorpusLines.h"
 #include "core/train/KneserNey.h"
 
 namespace decoscope {
@@ -33,8 +33,8 @@ struct ScoredText {
 // [{"role":"user",…}] as run requests take it; with the answer, where one is given.
 std::string chatJson(const std::string& user, const std::string* assistant = nullptr);
 // Errors: those of the chat template and of encoding; badInput where nothing is left to count.
-Result<ScoredText> scoredText(const Tokenizer& tokenizer, const CorpusText& line);
-// Every text of a file, or the first `limit` (0: all). Errors also: those of readCorpus(), badInput for
+Result<ScoredText> scoredText(const Tokenizer& tokenizer, const CorpusLine& line);
+// Every text of a file, or the first `limit` (0: all). Errors also: those of readCorpusLines(), badInput for
 // a file without texts.
 Result<std::vector<ScoredText>> scoredTexts(const Tokenizer& tokenizer, const std::string& file,
                                             std::int64_t limit = 0);
@@ -56,7 +56,7 @@ Result<TextCost> costOf(const KneserNey& model, std::span<const ScoredText> text
 
 // The n-gram model of a corpus, or of its first `limit` texts (0: all), in a tokenizer's tokens. Texts that
 // are also among `heldOut` are not counted, so that a corpus may be given whole. Errors: those of
-// readCorpus() and KneserNeyTrainer.
+// readCorpusLines() and KneserNeyTrainer.
 Result<KneserNey> countCorpus(const Tokenizer& tokenizer, const std::string& corpusFile, int order,
                               std::span<const ScoredText> heldOut, std::int64_t limit, const StopToken& stop);
 

@@ -4,7 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "core/train/Corpus.h"
+#include "core/train/CorpusLines.h"
 
 namespace decoscope {
 
@@ -114,7 +114,7 @@ Status writeVocabulary(const BytePairVocabulary& vocabulary, int contextLength, 
 Result<BytePairVocabulary> trainVocabulary(const std::string& corpusFile, int size, int contextLength,
                                            const std::string& folder, const StopToken& stop) {
   DECOSCOPE_ASSIGN(BytePairTrainer trainer, BytePairTrainer::make());
-  DECOSCOPE_TRY(readCorpus(corpusFile, [&](const CorpusText& line, std::string_view) -> Status {
+  DECOSCOPE_TRY(readCorpusLines(corpusFile, [&](const CorpusLine& line) -> Status {
     if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
     DECOSCOPE_TRY(trainer.add(line.user));
     return trainer.add(line.assistant);

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <map>
 
-#include "tests/decode/Tables.h"
+#include "tests/decode/Features.h"
 
 using namespace decoscope;
 
@@ -16,18 +16,21 @@ double chiSquareTail(double chi, int freedom) {
   return 0.5 * std::erfc(z / std::sqrt(2));
 }
 
+void adoptAll(Engine& engine) {
+  test::adoptWithHead(engine);
+  test::adopt(engine, "drafter", test::kDrafter);
+}
+
 double pValueOf(const std::string& method, const std::vector<std::string>& assignments, int runs) {
   Engine engine(recordInMemory());
-  test::adopt(engine, "target", test::kTarget);
-  test::adopt(engine, "drafter", test::kDrafter);
+  adoptAll(engine);
   const Table table = *parseTable(test::kTarget, "target");
   const std::vector<TokenId> prompt = {0, 1, 2, 0, 1};
   std::map<std::vector<TokenId>, int> counts;
   for (int seed = 0; seed < runs; ++seed) {
     if (seed % 500 == 0 && seed > 0) {  // a fresh trace now and then keeps memory flat
       engine = Engine(recordInMemory());
-      test::adopt(engine, "target", test::kTarget);
-      test::adopt(engine, "drafter", test::kDrafter);
+      adoptAll(engine);
     }
     RunRequest request;
     request.method = method;
@@ -84,6 +87,9 @@ class TestLossless : public QObject {
     QTest::newRow("tree R3") << "specinfer" << QStringList{"rule=r3", "tree_width=2", "tree_depth=2"};
     QTest::newRow("lookup") << "lookup" << QStringList{"adaptive=false"};
     QTest::newRow("token recycling") << "token-recycling" << QStringList{"adaptive=false"};
+    QTest::newRow("eagle") << "eagle" << QStringList{"adaptive=false", "tree_width=2", "tree_depth=3"};
+    QTest::newRow("eagle, static") << "eagle" << QStringList{"adaptive=false", "tree=static"};
+    QTest::newRow("eagle, adaptive") << "eagle" << QStringList{"adaptive=true", "tree_depth=3"};
   }
   void sampledOutputIsTheTargets() {
     QFETCH(QString, method);
@@ -109,10 +115,12 @@ class TestLossless : public QObject {
         {"lookup", {}},
         {"lookup", {"adaptive=false"}},
         {"token-recycling", {}},
-        {"token-recycling", {"adaptive=false"}}};
+        {"token-recycling", {"adaptive=false"}},
+        {"eagle", {}},
+        {"eagle", {"adaptive=false"}},
+        {"eagle", {"adaptive=false", "tree=static"}}};
     Engine engine(recordInMemory());
-    test::adopt(engine, "target", test::kTarget);
-    test::adopt(engine, "drafter", test::kDrafter);
+    adoptAll(engine);
     for (std::uint64_t prompt = 0; prompt < 100; ++prompt) {
       RunRequest request;
       for (int i = 0; i < 6; ++i)
@@ -137,11 +145,10 @@ class TestLossless : public QObject {
   // sampling itself.
   void deterministicDraftsRepeatPlainSampling() {
     Engine engine(recordInMemory());
-    test::adopt(engine, "target", test::kTarget);
-    test::adopt(engine, "drafter", test::kDrafter);
+    adoptAll(engine);
     for (std::uint64_t seed = 0; seed < 50; ++seed) {
       std::vector<TokenId> plain;
-      for (const char* method : {"sampling", "lookup", "token-recycling"}) {
+      for (const char* method : {"sampling", "lookup", "token-recycling", "eagle"}) {
         RunRequest request;
         request.method = method;
         request.assignments = {"temperature=1.3"};

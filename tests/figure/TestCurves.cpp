@@ -1,9 +1,9 @@
 // Curves: what is collected, what is drawn of it, and that nothing is lost where there are more values than
 // pixels.
-#include <QElapsedTimer>
 #include <QTest>
 #include <algorithm>
 #include <cmath>
+#include <ctime>
 #include <random>
 #include <set>
 
@@ -178,14 +178,8 @@ class TestCurves : public QObject {
   void spans_data() {
     QTest::addColumn<int>("points");
     QTest::addColumn<int>("span");
-    for (const auto& [points, span] : {std::pair{0, 1},
-                                       {150, 1},
-                                       {200, 2},
-                                       {499, 2},
-                                       {500, 5},
-                                       {1000, 10},
-                                       {20'000, 200},
-                                       {100'000, 1000}})
+    for (const auto& [points, span] :
+         {std::pair{0, 5}, {150, 5}, {500, 5}, {999, 5}, {1000, 10}, {20'000, 200}, {100'000, 1000}})
       QTest::addRow("%d", points) << points << span;
   }
   void spans() {
@@ -198,11 +192,15 @@ class TestCurves : public QObject {
   void manyValuesLoseNoPeak() {
     const int outlier = 61'803;
     const CurveSet set = training(100'000, outlier);
-    QElapsedTimer clock;
-    clock.start();
+    // Of the processor: other work on the machine does not count.
+    const auto milliseconds = [start = std::clock()] {
+      return 1e3 * static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
+    };
     const CurvePlot plot = layoutCurves(set, {1400, 900});
-    const double took = static_cast<double>(clock.nsecsElapsed()) / 1e6;
-    qInfo("laid out in %.1f ms, %zu points", took, pointsDrawn(plot));
+    const double took = milliseconds();
+    const FigureIndex index(std::make_shared<Figure>(plot.figure));
+    qInfo("laid out in %.1f ms, indexed in %.1f ms, %zu points", took, milliseconds() - took,
+          pointsDrawn(plot));
     QVERIFY(took < 250);
     const auto width = static_cast<std::size_t>(plot.panels[0].plot.width);
     QVERIFY2(pointsDrawn(plot) < 4 * (width + 2) * 8 + 200, qPrintable(QString::number(pointsDrawn(plot))));

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "core/model/Bundled.h"
 #include "core/model/Catalog.h"
 #include "core/model/CatalogSources.h"
 #include "core/model/ModelFetch.h"
@@ -70,6 +71,7 @@ class TestCatalog : public QObject {
     qputenv("HOME", home_->path().toUtf8());
     qputenv("XDG_CACHE_HOME", (home_->path() + "/.cache").toUtf8());
     for (const char* variable : kVariables) qunsetenv(variable);
+    qputenv("DECOSCOPE_RESOURCES", (home_->path() + "/resources").toUtf8());
   }
   void anEmptyHomeHasNone() {
     QCOMPARE(names(), Names{});
@@ -384,6 +386,29 @@ class TestCatalog : public QObject {
       QCOMPARE(one.sha256.size(), std::size_t{64});
       QVERIFY(one.member.ends_with(".gguf") && one.megabytes > 0 && !one.licence.empty());
     }
+  }
+  void whatIsBundledIsFoundByItsIndex() {
+    putFolder("resources/models/small", R"({"model_type":"eagle"})");
+    put("resources/models/bundled.json",
+        R"({"models":[{"name":"small head","path":"small","role":"head","for":["Big-1B","sha256:abc"]},
+                      {"name":"gone","path":"gone"}]})");
+    QCOMPARE(names(), (Names{"gone", "small head"}));
+    QCOMPARE(entry("small head").source, std::string("bundled"));
+    QVERIFY(entry("small head").problem.empty());
+    QVERIFY(entry("gone").problem.find("missing") != std::string::npos);
+    QCOMPARE(*resolveModel("Small Head"), path("resources/models/small"));
+    ModelInfo target;
+    target.name = "big-1b";
+    QCOMPARE((*bundledFor("head", target))->name, std::string("small head"));
+    QVERIFY(!bundledFor("drafter", target)->has_value());
+    target.name = "other";
+    QVERIFY(!bundledFor("head", target)->has_value());
+    target.fingerprint = "sha256:abc";
+    QVERIFY(bundledFor("head", target)->has_value());
+    put("resources/models/bundled.json", R"({"models":[{"name":"no path"}]})");
+    const auto damaged = bundledFor("head", target);
+    QVERIFY(!damaged && damaged.error().where.find("entry 0") != std::string::npos);
+    QCOMPARE(names(), Names{});
   }
 };
 

@@ -188,17 +188,15 @@ class TestVocabulary : public QObject {
     QTest::addColumn<QByteArray>("corpus");
     QTest::addColumn<int>("size");
     QTest::addColumn<QString>("message");
-    const QByteArray good = R"({"index":0,"kind":"k","user":"ab ab","assistant":"ab"})"
-                            "\n";
-    QTest::newRow("not JSON") << good + "ab\n" << 261 << "line 2";
-    QTest::newRow("no assistant") << QByteArray(R"({"index":0,"kind":"k","user":"ab"})") + "\n"
-                                  << 261 << "field assistant";
-    QTest::newRow("deep") << QByteArray(100000, '[') + "\n" << 261 << "not a JSON object";
+    const QByteArray good = R"({"user":"ab ab","assistant":"ab"})";
+    QTest::newRow("not JSON") << good + "\nab" << 261 << "line 2";
+    QTest::newRow("no assistant") << QByteArray(R"({"user":"ab"})") << 261 << "no text 'assistant'";
+    QTest::newRow("deep") << QByteArray("{\"user\":") + QByteArray(40, '[') << 261 << "nested too deeply";
     QTest::newRow("too small") << good << 259 << "From 260";
     QTest::newRow("too few pairs") << good << 300 << "pairs for 261 entries only, not 300";
     QTest::newRow("huge") << good << 1 << "From 260 to 1048576";
     QTest::newRow("empty") << QByteArray() << 261 << "pairs for 260 entries only";
-    QTest::newRow("ill-formed") << QByteArray("{\"user\":\"\xFF\",\"assistant\":\"\"}\n") << 261
+    QTest::newRow("ill-formed") << QByteArray("{\"user\":\"\xFF\",\"assistant\":\"\"}") << 261
                                 << "not a JSON object";
   }
   void whatIsRefused() {

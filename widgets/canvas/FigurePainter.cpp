@@ -250,19 +250,11 @@ void FigurePainter::stroke(const FigureLine& line, Point offset, std::uint32_t c
       };
       list_->AddLine(screen(at(i)), screen(at(i + 1)), colour, width);
     }
-  } else if (line.polyline) {
-    // In pieces: indices have 16 bits.
-    constexpr std::size_t kPiece = 4096;
-    for (std::size_t from = 0; from + 1 < line.points.size(); from += kPiece) {
-      const std::size_t end = std::min(from + kPiece + 1, line.points.size());
-      list_->PathClear();
-      for (std::size_t i = from; i < end; ++i) list_->PathLineTo(screen(line.points[i]));
-      list_->PathStroke(colour, 0, width);
-    }
-  } else if (line.points.size() == 4) {
+  } else if (line.points.size() == 4 && !line.polyline) {
     list_->AddBezierCubic(screen(line.points[0]), screen(line.points[1]), screen(line.points[2]),
                           screen(line.points[3]), colour, width, view_.zoom < kTextZoom ? 8 : 16);
   } else {
+    // Segment by segment: joined at sharp turns, a peak would be drawn thick and short.
     for (std::size_t i = 1; i < line.points.size(); ++i)
       list_->AddLine(screen(line.points[i - 1]), screen(line.points[i]), colour, width);
   }
@@ -285,6 +277,10 @@ void FigurePainter::overlayText(Point at, std::string_view text, TextFace face, 
                                 TextAlign align) {
   overlay_.emplace_back(text);
   runs_.push_back({at, {}, face, align, size, -static_cast<float>(overlay_.size()), packed(colour)});
+}
+
+void FigurePainter::overlayLine(Point from, Point to, Colour colour, float width) {
+  list_->AddLine(vec(from), vec(to), packed(colour), width);
 }
 
 void FigurePainter::overlayBox(const Rect& rect, Colour fill, Colour edge, float radius) {

@@ -1,6 +1,7 @@
 #include "widgets/models/Line.h"
 
 #include <algorithm>
+#include <atomic>
 
 namespace decoscope {
 
@@ -14,6 +15,7 @@ void Line::show(std::shared_ptr<const TraceSource> source, RunId run) {
   rounds_.clear();
   roots_.clear();
   text_.clear();
+  curves_ = std::make_shared<CurveSet>();
   expected_ = 0;
   cells_ = proposals_ = false;
   longest_ = 0;
@@ -66,6 +68,8 @@ bool Line::take(StepIndex index) {
       summary.cells = true;
     } else if (std::holds_alternative<CommitFact>(event)) {
       ++summary.committed;
+    } else if (std::holds_alternative<MeasureFact>(event)) {
+      summary.measures = true;
     }
   }
   summary.draft = step->draftMilliseconds;
@@ -78,6 +82,13 @@ bool Line::take(StepIndex index) {
   }
   summary.trend = trend_;
   longest_ = std::max(longest_, summary.total());
+  if (summary.measures) {
+    // Who has taken a snapshot keeps it as it was; without one the set grows in place. The fence orders what
+    // follows after the last use on another thread.
+    if (curves_.use_count() > 1) curves_ = std::make_shared<CurveSet>(*curves_);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    curves_->add(*step);
+  }
   cells_ |= summary.cells;
   proposals_ |= summary.proposed > 0;
   nodes_ += summary.proposed;

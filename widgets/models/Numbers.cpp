@@ -15,6 +15,10 @@ QString rounded(double value, int digits) {
   return QString::number(value, 'f', std::max(1, digits - large));
 }
 
+QString significant(double value, int digits) {
+  return std::isfinite(value) ? QString::number(value, 'g', digits) : rounded(value);
+}
+
 QString exactText(double value) {
   if (std::isnan(value)) return QStringLiteral("not known");
   char buffer[32];

@@ -10,9 +10,27 @@ namespace decoscope {
 
 namespace {
 
-constexpr const char* kCostCurveNote = "cost_curve";
 constexpr int kMeasuredSizes[] = {1, 2, 4, 8, 16, 32, 64, 96};
+constexpr int kMeasuredLevels[] = {1, 2, 4, 8, 16};
 constexpr int kRepetitions = 5;
+
+double medianOf(std::vector<double> times) {
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return std::max(*middle, 1e-6);
+}
+
+std::vector<std::pair<int, double>> curvePoints(std::span<const int> sizes,
+                                                const std::vector<std::vector<double>>& times, double one) {
+  std::vector<std::pair<int, double>> points;
+  double before = 0;
+  for (std::size_t i = 0; i < sizes.size(); ++i) {
+    // More tokens never cost less: what looks so is noise.
+    before = std::max(before, medianOf(times[i]) / one);
+    points.emplace_back(sizes[i], before);
+  }
+  return points;
+}
 
 class FixedController final : public Controller {
  public:
@@ -56,15 +74,11 @@ class AdaptiveController final : public Controller {
  public:
   explicit AdaptiveController(std::map<std::string, std::string>* notes) : notes_(notes) {}
 
-  Status begin(DecodeEnvironment& environment) override {
-    if (const auto note = notes_->find(kCostCurveNote); note != notes_->end()) {
-      DECOSCOPE_ASSIGN(curve_, CostCurve::parse(note->second));
-    } else {
-      DECOSCOPE_ASSIGN(curve_, CostCurve::measure(environment));
-      (*notes_)[kCostCurveNote] = curve_.text();
-    }
+  Status begin(DecodeEnvironment& environment, Proposer&) override {
+    DECOSCOPE_ASSIGN(curve_, notedCurve(*notes_, kCostCurveNote, [&] { return CostCurve::measure(environment); }));
     return {};
   }
+  bool learnsFromText() const override { return true; }
 
   DraftBudget budget(const DraftBudget& full) override { return full; }
 
@@ -89,7 +103,7 @@ class AdaptiveController final : public Controller {
     const std::size_t full = tree.nodes.size();
     order.resize(keep);
     std::sort(order.begin(), order.end());
-    keepNodes(tree, order);
+    tree.keep(order);
     char text[160];
     std::snprintf(text, sizeof text, "Kept %zu of %zu nodes: expected gain %.3f over a plain step.", keep,
                   full, best);
@@ -168,26 +182,6 @@ class AdaptiveController final : public Controller {
     return reach;
   }
 
-  static void keepNodes(DraftTree& tree, const std::vector<std::size_t>& keep) {
-    std::vector<NodeId> renumbered(tree.nodes.size(), -2);
-    std::vector<DraftNode> nodes;
-    for (const std::size_t index : keep) {
-      DraftNode node = tree.nodes[index];
-      if (node.parent >= 0) node.parent = renumbered[static_cast<std::size_t>(node.parent)];
-      renumbered[index] = static_cast<NodeId>(nodes.size());
-      nodes.push_back(node);
-    }
-    std::map<NodeId, Distribution> q;
-    for (auto& [node, distribution] : tree.q) {
-      if (node == kRootNode)
-        q[node] = std::move(distribution);
-      else if (renumbered[static_cast<std::size_t>(node)] >= 0)
-        q[renumbered[static_cast<std::size_t>(node)]] = std::move(distribution);
-    }
-    tree.nodes = std::move(nodes);
-    tree.q = std::move(q);
-  }
-
   std::map<std::string, std::string>* notes_;
   CostCurve curve_;
   std::vector<BucketRate> rates_;
@@ -255,17 +249,38 @@ Result<CostCurve> CostCurve::measure(DecodeEnvironment& environment) {
       DECOSCOPE_TRY(model.retain(cached));
       if (repetition > 0) times[i].push_back(output.milliseconds);
     }
-  std::vector<std::pair<int, double>> points;
-  double one = 0, before = 0;
-  for (std::size_t i = 0; i < sizes.size(); ++i) {
-    std::nth_element(times[i].begin(), times[i].begin() + kRepetitions / 2, times[i].end());
-    const double median = std::max(times[i][kRepetitions / 2], 1e-6);
-    if (i == 0) one = median;
-    // More tokens never cost less: what looks so is noise.
-    before = std::max(before, median / one);
-    points.emplace_back(sizes[i], before);
+  return CostCurve(curvePoints(sizes, times, medianOf(times.front())));
+}
+
+Result<CostCurve> CostCurve::measureDrafting(DecodeEnvironment& environment, Proposer& proposer) {
+  Model& model = *environment.target().model;
+  const int cached = model.cached();
+  std::vector<double> plain;
+  std::vector<std::vector<double>> times(std::size(kMeasuredLevels));
+  for (int repetition = 0; repetition <= kRepetitions; ++repetition) {
+    if (cached < model.info().contextLength) {
+      ForwardRequest request;
+      request.tokens = {environment.text.back()};
+      request.logitRows = {0};
+      DECOSCOPE_ASSIGN(const ForwardOutput output, model.forward(request, environment.stop));
+      DECOSCOPE_TRY(model.retain(cached));
+      if (repetition > 0) plain.push_back(output.milliseconds);
+    }
+    for (std::size_t i = 0; i < times.size(); ++i) {
+      DECOSCOPE_ASSIGN(const double milliseconds, proposer.rehearse(environment, kMeasuredLevels[i]));
+      if (repetition > 0) times[i].push_back(milliseconds);
+    }
   }
-  return CostCurve(std::move(points));
+  if (plain.empty()) return CostCurve({{1, 1.0}});
+  return CostCurve(curvePoints(kMeasuredLevels, times, medianOf(plain)));
+}
+
+Result<CostCurve> notedCurve(std::map<std::string, std::string>& notes, const char* name,
+                             const std::function<Result<CostCurve>()>& measure) {
+  if (const auto note = notes.find(name); note != notes.end()) return CostCurve::parse(note->second);
+  DECOSCOPE_ASSIGN(CostCurve curve, measure());
+  notes[name] = curve.text();
+  return curve;
 }
 
 std::unique_ptr<Controller> makeFixedController() {

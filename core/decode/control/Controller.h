@@ -14,7 +14,7 @@ namespace decoscope {
 class CostCurve {
  public:
   CostCurve() = default;
-  // Points (tokens, ratio), tokens ascending from 1.
+  // Points (tokens, ratio), tokens ascending.
   explicit CostCurve(std::vector<std::pair<int, double>> points) : points_(std::move(points)) {}
   // Linear between the points; beyond the last by the last slope.
   double ratio(int tokens) const;
@@ -26,15 +26,24 @@ class CostCurve {
   // Medians of a few forwards at the end of the current cache, which is left as it was. About 0.5 s for a
   // small model.
   static Result<CostCurve> measure(DecodeEnvironment& environment);
+  // Time of a proposer's forward for a level of n nodes over the time of one token of the target. About 0.1 s.
+  static Result<CostCurve> measureDrafting(DecodeEnvironment& environment, Proposer& proposer);
 
  private:
   std::vector<std::pair<int, double>> points_;
 };
 
+// Notes of a run that hold a measured curve: a repeat needs them, and runs of the same models share them.
+inline constexpr const char* kCostCurveNote = "cost_curve";
+inline constexpr const char* kDraftCostNote = "draft_cost";
+// The curve of a note, or what `measure` gives, which is noted then.
+Result<CostCurve> notedCurve(std::map<std::string, std::string>& notes, const char* name,
+                             const std::function<Result<CostCurve>()>& measure);
+
 class Controller {
  public:
   virtual ~Controller() = default;
-  virtual Status begin(DecodeEnvironment&) { return {}; }
+  virtual Status begin(DecodeEnvironment&, Proposer&) { return {}; }
   // The largest draft that may pay, asked before drafting.
   virtual DraftBudget budget(const DraftBudget& full) = 0;
   // Shrinks a draft to what is worth verifying, down to nothing; says why when it did.
@@ -45,6 +54,8 @@ class Controller {
   // Returns whether that decides how deep the tree was right; only then is something learned, otherwise ask
   // again when the text is longer.
   virtual bool observeText(const DraftTree& tree, std::span<const TokenId> continuation) = 0;
+  // Whether observeText() is to be told of every draft as it was before prune().
+  virtual bool learnsFromText() const { return false; }
 };
 
 // Always the full size, as papers do.
@@ -56,5 +67,9 @@ std::unique_ptr<Controller> makeDepthController(int start);
 // maximises (1 + Σ P(node accepted)) ÷ c(nodes + 1). P(node accepted) is the product of the learned
 // acceptance rates of the buckets on its path. `notes` keeps the cost curve of the run.
 std::unique_ptr<Controller> makeAdaptiveController(std::map<std::string, std::string>* notes);
+// For drafts that grow by levels and cost a forward each. Maximises (1 + Σ P(node accepted)) ÷ (c(nodes + 1) +
+// cost of the levels), with P learned for ranges of the drafter's own probability of a node's path; drafts a level
+// only where that is expected to gain, down to none.
+std::unique_ptr<Controller> makeLevelController(std::map<std::string, std::string>* notes);
 
 }  // namespace decoscope

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 
 #include "core/decode/draft/Proposer.h"
 
@@ -27,6 +28,43 @@ void DraftTree::truncate(std::size_t count) {
   if (count >= nodes.size()) return;
   nodes.resize(count);
   std::erase_if(q, [&](const auto& entry) { return entry.first >= static_cast<NodeId>(count); });
+}
+
+void DraftTree::keep(std::span<const std::size_t> kept) {
+  std::vector<NodeId> renumbered(nodes.size(), -2);
+  std::vector<DraftNode> left;
+  for (const std::size_t index : kept) {
+    DraftNode node = nodes[index];
+    if (node.parent >= 0) node.parent = renumbered[static_cast<std::size_t>(node.parent)];
+    renumbered[index] = static_cast<NodeId>(left.size());
+    left.push_back(node);
+  }
+  std::map<NodeId, Distribution> distributions;
+  for (auto& [node, distribution] : q) {
+    if (node == kRootNode)
+      distributions[node] = std::move(distribution);
+    else if (renumbered[static_cast<std::size_t>(node)] >= 0)
+      distributions[renumbered[static_cast<std::size_t>(node)]] = std::move(distribution);
+  }
+  nodes = std::move(left);
+  q = std::move(distributions);
+}
+
+std::vector<double> DraftTree::reach() const {
+  std::vector<double> result;
+  for (const DraftNode& node : nodes)
+    result.push_back(node.q * (node.parent < 0 ? 1 : result[static_cast<std::size_t>(node.parent)]));
+  return result;
+}
+
+std::vector<std::size_t> bestNodes(std::span<const double> values, std::size_t count) {
+  std::vector<std::size_t> order(values.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return values[a] > values[b]; });
+  order.resize(std::min(count, order.size()));
+  std::sort(order.begin(), order.end());
+  return order;
 }
 
 }  // namespace decoscope

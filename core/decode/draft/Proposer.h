@@ -2,6 +2,7 @@
 // its children were produced, and that alone decides which rule may test them.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -43,12 +44,19 @@ struct DraftTree {
   std::vector<TokenId> path(NodeId node) const;
   // Keeps the first `count` nodes (a prefix in topological order is closed under parents).
   void truncate(std::size_t count);
+  // Keeps these nodes, ascending and closed under parents, and numbers them anew.
+  void keep(std::span<const std::size_t> nodes);
+  // The drafter's probability of each node's whole path: the product of q along it.
+  std::vector<double> reach() const;
 };
 
 // How much may be drafted. A proposer may stay below it.
 struct DraftBudget {
   int nodes = 0;  // besides the root
   int depth = 0;
+  // For drafts that grow by levels, each of which costs a forward: how many of the frontier, which stands best
+  // first, are worth another; 0 ends the draft. Asked behind every level but the last; unset: all of them.
+  std::function<int(const DraftTree& grown, std::span<const NodeId> frontier)> another;
 };
 
 // What the target said about every row that it saw in a round, for proposers that learn from it.
@@ -74,6 +82,19 @@ class Proposer {
   // Whether a proposal costs forwards; if not, the controller may ask for drafts that are never verified, to
   // learn.
   virtual bool free() const { return true; }
+  // Whether it drafts by levels, asking the budget before each, and gives each node's q.
+  virtual bool growsByLevels() const { return false; }
+  // Runs a forward as for a level of so many nodes and leaves everything as it was; its wall clock in
+  // milliseconds.
+  virtual Result<double> rehearse(DecodeEnvironment&, int) { return 0.0; }
+
+  // The states of the target that the proposer draws on, one vector for each token of the text; empty: none.
+  virtual std::vector<Tap> watches(const DecodeEnvironment&) const { return {}; }
+  // Of how many of the text's first tokens it needs no states any more.
+  virtual Result<std::size_t> watched(DecodeEnvironment&) { return 0; }
+  // The states of tokens of the text, the first at position `first`, which is not behind watched(): a value for
+  // each of watches(), [tokens, …]. What it has already is repeated to the last bit where forwards are.
+  virtual Status watch(DecodeEnvironment&, std::size_t, std::span<const TapValue>) { return {}; }
 
   virtual Status reconfigure(const ParamSet& parameters) = 0;
   virtual std::string exportState() const { return {}; }
@@ -99,5 +120,9 @@ std::unique_ptr<Proposer> makeLookupProposer(const ParamSet& parameters);
 std::unique_ptr<Proposer> makeRecyclingProposer(const ParamSet& parameters);
 // The same table walked along its first candidates only; `gamma` tokens.
 std::unique_ptr<Proposer> makeRecyclingChainProposer(const ParamSet& parameters);
+
+// Of a pool of nodes, parents first, the `count` with the largest values, ascending by index. Where no child's value
+// exceeds its parent's, that is closed under parents: of equals the earlier is taken (EAGLE-2's reranking).
+std::vector<std::size_t> bestNodes(std::span<const double> values, std::size_t count);
 
 }  // namespace decoscope

@@ -26,9 +26,10 @@ class SpeculativeDecoder final : public CausalDecoder {
   }
 
   Status begin(DecodeEnvironment& environment) override {
-    DECOSCOPE_TRY(environment.prefill("target"));
     DECOSCOPE_TRY(proposer_->begin(environment));
-    return controller_->begin(environment);
+    watches_ = proposer_->watches(environment);
+    DECOSCOPE_TRY(catchUp(environment));
+    return controller_->begin(environment, *proposer_);
   }
 
   Status reconfigure(const ParamSet& parameters) override {
@@ -40,17 +41,22 @@ class SpeculativeDecoder final : public CausalDecoder {
   }
 
   Status step(DecodeEnvironment& environment) override {
-    if (std::exchange(controllerFresh_, false)) DECOSCOPE_TRY(controller_->begin(environment));
+    if (std::exchange(controllerFresh_, false)) DECOSCOPE_TRY(controller_->begin(environment, *proposer_));
     Recorder& recorder = *environment.recorder;
     ForwardRequest request;
     DECOSCOPE_ASSIGN(request.tokens, pending(environment));
     if (request.tokens.empty()) return {};
+    if (!watches_.empty()) {
+      DECOSCOPE_TRY(catchUp(environment));
+      DECOSCOPE_ASSIGN(request.tokens, pending(environment));
+    }
 
     DraftTree tree;
     {
       Recorder::Timer timer(recorder, TimeShare::draft);
       DECOSCOPE_ASSIGN(tree, draft(environment));
-      if (proposer_->free()) shadows_.push_back({tree, environment.text.size()});
+      if (controller_->learnsFromText() && !tree.nodes.empty())
+        shadows_.push_back({tree, environment.text.size()});
       const std::string reason = controller_->prune(tree);
       if (!reason.empty() && recorder.wantsDetail()) recorder.note("controller", reason);
     }
@@ -62,7 +68,9 @@ class SpeculativeDecoder final : public CausalDecoder {
 
     Recorder::Timer timer(recorder, TimeShare::verify);
     const auto textRows = static_cast<std::int32_t>(request.tokens.size());
+    const std::size_t firstRow = environment.text.size() - request.tokens.size();
     appendTree(request, tree);
+    request.taps = watches_;
     const int base = environment.target().model->cached();
     DECOSCOPE_ASSIGN(const ForwardOutput output,
                      environment.forward("target", request, ForwardPhase::verify));
@@ -81,7 +89,12 @@ class SpeculativeDecoder final : public CausalDecoder {
 
     const TokenId root = environment.text.back();
     const std::vector<TokenId> committed = commitWalk(environment, tree, walk);
-    DECOSCOPE_TRY(compact(environment, base + textRows, walk, committed.size(), tree.nodes.size()));
+    const std::size_t kept =
+        std::min(walk.accepted.size(), committed.size() - std::min<std::size_t>(committed.size(), 1));
+    DECOSCOPE_TRY(compact(environment, base + textRows, walk, kept, tree.nodes.size()));
+    if (!watches_.empty())
+      DECOSCOPE_TRY(proposer_->watch(environment, firstRow,
+                                     textStates(output.taps, textRows, std::span(walk.accepted).first(kept))));
     observe(environment, tree, walk, root, summaries);
     learn(environment);
     return {};
@@ -104,6 +117,8 @@ class SpeculativeDecoder final : public CausalDecoder {
       controller_ = makeFixedController();
     else if (proposer_->free())
       controller_ = makeAdaptiveController(notes_);
+    else if (proposer_->growsByLevels())
+      controller_ = makeLevelController(notes_);
     else
       controller_ = makeDepthController(proposer_->fullSize().depth);
   }
@@ -153,15 +168,45 @@ class SpeculativeDecoder final : public CausalDecoder {
   }
 
   // Keeps the accepted path in the cache; the last committed token stays pending.
-  static Status compact(DecodeEnvironment& environment, int prefix, const Walk& walk, std::size_t committed,
+  static Status compact(DecodeEnvironment& environment, int prefix, const Walk& walk, std::size_t kept,
                         std::size_t nodes) {
-    const std::size_t kept = std::min(walk.accepted.size(), committed - std::min<std::size_t>(committed, 1));
     if (nodes == 0) return {};
     std::vector<std::int32_t> slots;
     for (std::size_t i = 0; i < kept; ++i) slots.push_back(prefix + walk.accepted[i]);
     environment.recorder->add(RollbackFact{"target", static_cast<std::int32_t>(nodes - kept)});
     RoleModel& target = environment.target();
     return target.sequence.retain(*target.model, prefix, slots);
+  }
+
+  // Reads again what the proposer has not seen the target's states of: where it takes up a text in the middle, or
+  // behind a token that was forced.
+  Status catchUp(DecodeEnvironment& environment) {
+    if (watches_.empty()) return environment.prefill("target");
+    DECOSCOPE_ASSIGN(const std::size_t seen, proposer_->watched(environment));
+    RoleModel& target = environment.target();
+    DECOSCOPE_ASSIGN(const std::size_t cached,
+                     target.sequence.align(*target.model, std::span(environment.text).first(environment.text.size() - 1)));
+    if (seen < cached) DECOSCOPE_TRY(target.sequence.retain(*target.model, static_cast<int>(seen)));
+    return environment.prefill("target", watches_, [&](std::size_t first, std::span<const TapValue> states) {
+      return proposer_->watch(environment, first, states);
+    });
+  }
+
+  // Of a round's rows, those whose tokens stand in the text now: the first `textRows` ones and the path.
+  static std::vector<TapValue> textStates(const std::vector<TapValue>& taps, std::int32_t textRows,
+                                          std::span<const NodeId> path) {
+    std::vector<TapValue> states;
+    for (const TapValue& tap : taps) {
+      const std::ptrdiff_t width = tap.values.size() / tap.shape.front();
+      TapValue state{tap.tap, tap.shape, {tap.values.begin(), tap.values.begin() + textRows * width}};
+      for (const NodeId node : path) {
+        const auto row = tap.values.begin() + (textRows + node) * width;
+        state.values.insert(state.values.end(), row, row + width);
+      }
+      state.shape.front() = textRows + static_cast<std::int64_t>(path.size());
+      states.push_back(std::move(state));
+    }
+    return states;
   }
 
   void observe(DecodeEnvironment& environment, const DraftTree& tree, const Walk& walk, TokenId root,
@@ -187,6 +232,7 @@ class SpeculativeDecoder final : public CausalDecoder {
 
   std::unique_ptr<Proposer> proposer_;
   std::unique_ptr<Controller> controller_;
+  std::vector<Tap> watches_;
   std::map<std::string, std::string>* notes_;
   VerifierSettings verifier_;
   std::deque<Shadow> shadows_;

@@ -73,6 +73,10 @@ struct TransformerConfig {
   bool tied = false;       // the LM head is the embedding
   bool diffusion = false;  // masked diffusion: full visibility
   TokenId maskToken = -1;
+  // A draft head: its input is fused from the embedding of a token and the feature of the one before it. It
+  // borrows embedding and LM head, its output passes no final norm, and a block's first norm may be absent.
+  bool followsFeatures = false;
+  int rankedTokens = 0;  // of a reduced LM head; 0: the whole vocabulary
 
   NormKind norm = NormKind::rootMeanSquare;
   float normEpsilon = 1e-5f;
@@ -131,6 +135,7 @@ struct TensorNames {
   std::string gate, up, down, gateUp;
   std::string router, expertGate, expertUp, expertDown, expertGateUp;
   std::string sharedGate, sharedUp, sharedDown, sharedSwitch;
+  std::string fuse, ranked;  // of draft heads
 };
 
 struct Architecture {

@@ -41,7 +41,9 @@ std::string roleOf(const std::string& name, const TensorNames& names) {
       {&names.sharedGate, "shared expert gate"},
       {&names.sharedUp, "shared expert up"},
       {&names.sharedDown, "shared expert down"},
-      {&names.sharedSwitch, "switch of the shared expert"}};
+      {&names.sharedSwitch, "switch of the shared expert"},
+      {&names.fuse, "fusion of embedding and feature"},
+      {&names.ranked, "ranked tokens"}};
   // Holes stand for whole numbers; a bias is named after its weight.
   const auto matches = [](std::string_view text, std::string_view pattern) {
     while (!pattern.empty()) {

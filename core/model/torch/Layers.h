@@ -67,6 +67,8 @@ struct Transformer {
   std::vector<Block> blocks;
   Norm finalNorm;
   Linear head;
+  Linear fuse;                  // of draft heads: [width, 2 · width]
+  std::vector<TokenId> ranked;  // what the rows of the head stand for; empty: every token
   at::Tensor embedding;  // where rows are not read from the file: [vocabulary, width]
   std::int64_t bytes() const;
 };

@@ -5,6 +5,7 @@
 #include <functional>
 #include <mutex>
 
+#include "core/model/torch/DraftHead.h"
 #include "core/model/weights/Decoders.h"
 #include "core/model/weights/FourBit.h"
 
@@ -98,6 +99,7 @@ class Loader {
   Status forRows(std::int64_t rows, Work&& work) const;
 
   Result<Block> block(int layer) const;
+  Status loadEnds(Transformer& model) const;
   Result<Linear> queryKeyValue(int layer) const;
   Result<Experts> experts(int layer) const;
   Result<Part> expertPart(const std::string& pattern, int layer, int expert, std::int64_t rows,
@@ -325,10 +327,7 @@ Result<Linear> Loader::linear(const std::vector<Part>& parts, std::int64_t input
   }
   if (biased) layer.bias = bias.to(plan_.device);
   if (!plan_.packs) {
-    const at::ScalarType type = exact || plan_.precision == Precision::f32 ? at::kFloat
-                                : plan_.precision == Precision::f16        ? at::kHalf
-                                                                           : at::kBFloat16;
-    layer.weight = host.to(plan_.device, type);
+    layer.weight = host.to(plan_.device, exact ? at::kFloat : plan_.scalarType());
   }
   return layer;
 }
@@ -466,7 +465,7 @@ Result<Block> Loader::block(int layer) const {
   const std::int64_t d = config_.width, m = config_.inner;
   const auto name = [&](const std::string& pattern) { return fill(pattern, "{}", layer); };
   Block block;
-  if (config_.normBeforeAttention) {
+  if (config_.normBeforeAttention && (!config_.followsFeatures || find(name(names_.attentionNorm)))) {
     DECOSCOPE_ASSIGN(block.attentionNorm, norm(name(names_.attentionNorm), d));
   }
   if (config_.normBeforeMlp && !config_.sharedInputNorm) {
@@ -518,8 +517,6 @@ Result<Transformer> Loader::load() {
   const std::int64_t d = config_.width;
   Transformer model;
   model.config = config_;
-  DECOSCOPE_ASSIGN(const WeightTensor* embedding, need(names_.embedding, {config_.vocabulary, d}));
-  DECOSCOPE_ASSIGN(model.finalNorm, norm(names_.finalNorm, d));
   if (config_.learnedPositions) {
     const WeightTensor* table = find(names_.positions);
     if (!table || table->shape.size() != 2 || table->shape[0] < config_.context || table->shape[1] != d) {
@@ -534,6 +531,23 @@ Result<Transformer> Loader::load() {
     DECOSCOPE_ASSIGN(Block one, block(layer));
     model.blocks.push_back(std::move(one));
   }
+  DECOSCOPE_TRY(loadEnds(model));
+  report(1);
+  return model;
+}
+
+// What stands before and behind the blocks.
+Status Loader::loadEnds(Transformer& model) const {
+  const std::int64_t d = config_.width;
+  if (config_.followsFeatures) {
+    DECOSCOPE_ASSIGN(const Part fuse, part(names_.fuse, -1, d, 2 * d));
+    DECOSCOPE_ASSIGN(model.fuse, linear({fuse}, 2 * d));
+    DECOSCOPE_ASSIGN(model.ranked, rankedTokens(weights_, config_, names_));
+    DECOSCOPE_ASSIGN(model.head, borrowedHead(config_, model.ranked, plan_));
+    return {};
+  }
+  DECOSCOPE_ASSIGN(const WeightTensor* embedding, need(names_.embedding, {config_.vocabulary, d}));
+  DECOSCOPE_ASSIGN(model.finalNorm, norm(names_.finalNorm, d));
   if (config_.tied) {
     Part head;
     head.tensor = embedding;
@@ -553,8 +567,7 @@ Result<Transformer> Loader::load() {
       model.embedding = loaded.weight;
     }
   }
-  report(1);
-  return model;
+  return {};
 }
 
 }  // namespace

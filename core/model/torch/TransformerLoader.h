@@ -16,7 +16,12 @@ using Precision = kernels::WeightFormat;
 struct LoadPlan {
   Precision precision = Precision::f32;
   at::Device device = at::kCPU;
-  bool packs = true;  // for the kernels of the CPU
+  bool packs = true;            // for the kernels of the CPU
+  const Model* base = nullptr;  // lends a draft head its LM head
+  // Of matrices that are not packed.
+  at::ScalarType scalarType() const {
+    return precision == Precision::f32 ? at::kFloat : precision == Precision::f16 ? at::kHalf : at::kBFloat16;
+  }
 };
 
 // Errors: badInput (a missing tensor or a wrong shape, by name), unsupported (a type without decoder),

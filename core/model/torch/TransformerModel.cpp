@@ -13,6 +13,7 @@
 #include "core/model/CacheForest.h"
 #include "core/model/torch/Architecture.h"
 #include "core/model/torch/Arithmetic.h"
+#include "core/model/torch/DraftHead.h"
 #include "core/model/torch/Memory.h"
 #include "core/model/torch/TransformerLoader.h"
 #include "core/model/torch/TransformerLogits.h"
@@ -29,13 +30,14 @@ constexpr std::int64_t kFirstCapacity = 512;  // slots of a new cache
 class TransformerModel final : public Model {
  public:
   TransformerModel(Transformer transformer, ModelInfo info, std::shared_ptr<const WeightFile> file,
-                   const WeightTensor* embedding, at::Device device, Precision precision,
+                   const WeightTensor* embedding, const Model* base, at::Device device, Precision precision,
                    std::unique_ptr<Arithmetic> arithmetic, std::shared_ptr<kernels::Workers> workers)
       : model_(std::move(transformer)),
         config_(model_.config),
         info_(std::move(info)),
         file_(std::move(file)),
         embedding_(embedding),
+        base_(base),
         device_(device),
         precision_(precision),
         arithmetic_(std::move(arithmetic)),
@@ -48,6 +50,7 @@ class TransformerModel final : public Model {
     Capabilities can;
     can.causal = can.trees = can.earlyExit = !config_.diffusion;
     can.maskedDiffusion = config_.diffusion;
+    can.followsFeatures = config_.followsFeatures;
     can.hiddenStates = can.interventions = can.weights = true;
     return can;
   }
@@ -95,6 +98,8 @@ class TransformerModel final : public Model {
 
   Status embeddingRow(std::int64_t token, std::span<float> row) const;
   Status embed(const Pass& pass, Tensor& x) const;
+  Status fuse(const Pass& pass, Tensor& x) const;
+  void finalNorm(const Tensor& x, Tensor& out) const;
   void attention(Pass& pass, int layer, Workspace& w);
   void mlp(Pass& pass, int layer, Workspace& w);
   void mixture(const Experts& experts, Workspace& w);
@@ -113,6 +118,7 @@ class TransformerModel final : public Model {
   ModelInfo info_;
   std::shared_ptr<const WeightFile> file_;  // embedding rows are read from the map
   const WeightTensor* embedding_;
+  const Model* base_;  // of a draft head: lends the embedding
   at::Device device_;
   Precision precision_;
   std::unique_ptr<Arithmetic> arithmetic_;
@@ -144,6 +150,8 @@ Status TransformerModel::check(const ForwardRequest& request) const {
   const bool resumes = request.firstLayer > 0;
   if (!request.inputs.empty() && static_cast<std::int64_t>(request.inputs.size()) != count * config_.width)
     return fail(ErrorCode::usage, "inputs must hold one vector of the model's width a token");
+  if (config_.followsFeatures && request.inputs.empty())
+    return fail(ErrorCode::usage, "a draft head needs the feature before each token as its input", info_.name);
   if (request.firstLayer < 0 || (resumes && (request.inputs.empty() || request.firstLayer >= config_.layers ||
                                              request.visibility == Visibility::full)))
     return fail(ErrorCode::usage, "a forward can resume only what is cached, with its states as inputs");
@@ -279,7 +287,7 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
   }
   ForwardOutput output;
   if (last == config_.layers && watches(pass, TapSite::residual, config_.layers)) {
-    arithmetic_->norm(model_.finalNorm, w.x, w.normed);
+    finalNorm(w.x, w.normed);
     tap(pass, TapSite::residual, config_.layers, w.normed);
   }
   if (!request.logitRows.empty()) {
@@ -289,7 +297,7 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
                           : wanted == 1  ? w.x.narrow(0, indices.front(), 1)
                                          : w.x.index_select(0, at::tensor(indices).to(device_));
     Tensor normed = w.normed.narrow(0, 0, wanted);
-    arithmetic_->norm(model_.finalNorm, chosen, normed);
+    finalNorm(chosen, normed);
     output.logits = makeLogits(logits(normed), workers_);
   }
   if (request.visibility != Visibility::full && request.firstLayer == 0) forest_.resize(base + rows);
@@ -305,8 +313,33 @@ Status TransformerModel::embeddingRow(std::int64_t token, std::span<float> row) 
   return {};
 }
 
+// What enters the blocks of a draft head.
+Status TransformerModel::fuse(const Pass& pass, Tensor& x) const {
+  const std::int64_t width = config_.width;
+  Tensor pairs = at::empty({pass.rows, 2 * width}, at::kFloat);
+  float* pair = pairs.data_ptr<float>();
+  const float* feature = pass.request.inputs.data();
+  for (const TokenId token : pass.request.tokens) {
+    DECOSCOPE_ASSIGN(const std::vector<float> row,
+                     base_->weights(MatrixRole::embedding, 0, false, token, 1));
+    pair = std::copy(row.begin(), row.end(), pair);
+    pair = std::copy(feature, feature + width, pair);
+    feature += width;
+  }
+  arithmetic_->linear(model_.fuse, pairs.to(device_), x);
+  return {};
+}
+
+void TransformerModel::finalNorm(const Tensor& x, Tensor& out) const {
+  if (model_.finalNorm.present)
+    arithmetic_->norm(model_.finalNorm, x, out);
+  else
+    out.copy_(x);
+}
+
 Status TransformerModel::embed(const Pass& pass, Tensor& x) const {
   const ForwardRequest& request = pass.request;
+  if (config_.followsFeatures && request.firstLayer == 0) return fuse(pass, x);
   if (!request.inputs.empty()) {
     x.copy_(at::from_blob(const_cast<float*>(request.inputs.data()), {pass.rows, config_.width}, at::kFloat));
     return {};
@@ -473,7 +506,7 @@ Tensor TransformerModel::logits(const Tensor& normed) {
   const std::int64_t wanted = normed.size(0);
   // The buffer is used again once no handle holds it.
   if (!logits_.defined() || logits_.size(0) < wanted || logits_.storage().use_count() > 1)
-    logits_ = buffer(std::max<std::int64_t>(wanted, 1), config_.vocabulary);
+    logits_ = buffer(std::max<std::int64_t>(wanted, 1), model_.head.outputs);
   Tensor result = logits_.narrow(0, 0, wanted);
   arithmetic_->linear(model_.head, normed, result);
   if (config_.logitScale != 1) result.mul_(config_.logitScale);
@@ -545,7 +578,7 @@ Result<std::unique_ptr<Logits>> TransformerModel::readout(std::span<const float>
                    .contiguous();
     Tensor normed = buffer(count, width);
     if (norm)
-      arithmetic_->norm(model_.finalNorm, x, normed);
+      finalNorm(x, normed);
     else
       normed.copy_(x);
     return makeLogits(logits(normed), workers_);
@@ -556,6 +589,7 @@ Result<std::unique_ptr<Logits>> TransformerModel::readout(std::span<const float>
 
 Result<std::vector<float>> TransformerModel::weights(MatrixRole role, int layer, bool columns,
                                                      std::int64_t first, std::int64_t count) const {
+  if (role == MatrixRole::embedding && base_) return base_->weights(role, layer, columns, first, count);
   const bool perLayer = role == MatrixRole::gate || role == MatrixRole::up || role == MatrixRole::down;
   if (perLayer && (layer < 0 || layer >= config_.layers))
     return fail(ErrorCode::usage, "there is no layer " + std::to_string(layer));
@@ -718,6 +752,10 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     DECOSCOPE_ASSIGN(plan.device, deviceOf(options.device));
     plan.packs = plan.device.is_cpu() && options.device != "cpu-reference";
     DECOSCOPE_ASSIGN(plan.precision, precisionOf(options.dtype, info.parameters, plan.packs));
+    if (architecture.config.followsFeatures) {
+      DECOSCOPE_TRY(checkBase(architecture.config, options.base, path));
+      plan.base = options.base;
+    }
     DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device));
     if (options.threads > 0) at::set_num_threads(options.threads);
     info.device = plan.device.str();
@@ -727,11 +765,12 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     DECOSCOPE_ASSIGN(Transformer transformer,
                      loadLayers(*weights, architecture, plan, *workers, options.progress, stop));
     info.bytes = transformer.bytes();
+    info.rankedTokens = transformer.ranked;
     const WeightTensor* embedding = findTensor(*weights, architecture.names.embedding);
     auto arithmetic = plan.packs ? makeKernelArithmetic(workers) : makeTensorArithmetic();
     return std::unique_ptr<Model>(std::make_unique<TransformerModel>(
-        std::move(transformer), std::move(info), std::move(weights), embedding, plan.device, plan.precision,
-        std::move(arithmetic), std::move(workers)));
+        std::move(transformer), std::move(info), std::move(weights), embedding, plan.base, plan.device,
+        plan.precision, std::move(arithmetic), std::move(workers)));
   } catch (const std::exception& exception) {
     return fail(ErrorCode::failed, std::string("the model could not be loaded: ") + exception.what(), path,
                 "If memory is short, try --dtype bf16, q8 or q4.");

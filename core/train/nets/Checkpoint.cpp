@@ -93,6 +93,9 @@ Status exportModel(const std::string& folder, const Net& net, const Recipe& reci
   for (const Parameter& parameter : net.parameters())
     if (parameter.value.requires_grad())
       writer.addBfloat16(parameter.name, parameter.value.sizes().vec(), valuesOf(parameter.value));
+  if (!net.rankedDistances().empty())
+    writer.add(net.architecture().names.ranked, {static_cast<std::int64_t>(net.rankedDistances().size())},
+               net.rankedDistances());
   DECOSCOPE_TRY(writer.write((fs::path(folder) / "model.safetensors").string()));
   for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) {
     const fs::path source = fs::path(tokenizer) / name;

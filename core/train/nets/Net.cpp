@@ -72,8 +72,12 @@ Result<Net> Net::create(const Architecture& architecture, std::uint64_t seed) {
   const auto vector = [&](const std::string& pattern, int layer, std::int64_t size) {
     if (!pattern.empty()) add(nameOf(pattern, layer), {size}, 0);
   };
-  matrix(names.embedding, -1, config.vocabulary, width);
-  if (!config.tied) matrix(names.head, -1, config.vocabulary, width);
+  if (config.followsFeatures) {
+    matrix(names.fuse, -1, width, 2 * width);
+  } else {
+    matrix(names.embedding, -1, config.vocabulary, width);
+    if (!config.tied) matrix(names.head, -1, config.vocabulary, width);
+  }
   for (int layer = 0; layer < config.layers; ++layer) {
     matrix(names.query, layer, queryWidth, width);
     matrix(names.key, layer, keyWidth, width);
@@ -93,7 +97,7 @@ Result<Net> Net::create(const Architecture& architecture, std::uint64_t seed) {
       vector(names.keyNorm, layer, whole ? keyWidth : config.headSize);
     }
   }
-  if (!config.normsWithoutWeights) vector(names.finalNorm, -1, width);
+  if (!config.normsWithoutWeights && !config.followsFeatures) vector(names.finalNorm, -1, width);
   std::sort(net.parameters_.begin(), net.parameters_.end(),
             [](const Parameter& a, const Parameter& b) { return a.name < b.name; });
   for (std::size_t i = 0; i < net.parameters_.size(); ++i) net.byName_[net.parameters_[i].name] = i;
@@ -140,6 +144,12 @@ Status Net::load(const WeightFile& weights) {
 
 void Net::freeze() {
   for (Parameter& parameter : parameters_) parameter.value.requires_grad_(false);
+}
+
+void Net::borrow(Tensor embedding, Tensor head, std::vector<std::int64_t> distances) {
+  borrowedEmbedding_ = std::move(embedding);
+  borrowedHead_ = std::move(head);
+  rankedDistances_ = std::move(distances);
 }
 
 // ---- the forward ----
@@ -254,13 +264,27 @@ Tensor Net::mlp(const Tensor& x, int layer, at::ScalarType precision) const {
   return linear(neurons, names.down, layer, precision).to(at::kFloat);
 }
 
+// The stream before the first block, [rows · length, width].
+Tensor Net::entry(const NetRequest& request) const {
+  const TransformerConfig& c = config();
+  const TensorNames& names = architecture_.names;
+  const std::int64_t width = c.width;
+  if (c.followsFeatures) {
+    const Tensor known = at::embedding(borrowedEmbedding_, request.tokens).reshape({-1, width});
+    return linear(at::cat({known, request.features.reshape({-1, width})}, 1), names.fuse, -1,
+                  request.precision)
+        .to(at::kFloat);
+  }
+  const Tensor x = at::embedding(weight(names.embedding), request.tokens).view({-1, width});
+  return c.embeddingScale == 1 ? x : x * c.embeddingScale;
+}
+
 std::vector<Tensor> Net::states(const NetRequest& request) {
   const TransformerConfig& c = config();
   const TensorNames& names = architecture_.names;
   const std::int64_t rows = request.tokens.size(0), length = request.tokens.size(1);
   prepare(length, request.precision);
-  Tensor x = at::embedding(weight(names.embedding), request.tokens).view({rows * length, c.width});
-  if (c.embeddingScale != 1) x = x * c.embeddingScale;
+  Tensor x = entry(request);
   std::vector<Tensor> found;
   for (int layer = 0; layer < c.layers; ++layer) {
     Tensor kept;  // rows of the batch in which the block stays
@@ -287,7 +311,7 @@ std::vector<Tensor> Net::states(const NetRequest& request) {
     if (c.normAfterMlp) inner = norm(inner, names.postMlpNorm, layer, c.norm);
     x = x + branch(inner);
     if (std::find(request.exits.begin(), request.exits.end(), layer + 1) != request.exits.end())
-      found.push_back(norm(x, names.finalNorm, -1, c.norm));
+      found.push_back(c.followsFeatures ? x : norm(x, names.finalNorm, -1, c.norm));
   }
   return found;
 }
@@ -295,7 +319,9 @@ std::vector<Tensor> Net::states(const NetRequest& request) {
 Tensor Net::logits(const Tensor& states, at::ScalarType precision) const {
   const TransformerConfig& c = config();
   const TensorNames& names = architecture_.names;
-  Tensor result = linear(states, c.tied ? names.embedding : names.head, -1, precision).to(at::kFloat);
+  Tensor result = c.followsFeatures
+                      ? at::linear(states.to(precision), borrowedHead_.to(precision)).to(at::kFloat)
+                      : linear(states, c.tied ? names.embedding : names.head, -1, precision).to(at::kFloat);
   if (c.logitScale != 1) result = result * c.logitScale;
   if (c.logitCap > 0) result = at::tanh(result / c.logitCap) * c.logitCap;
   return result;

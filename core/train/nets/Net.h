@@ -53,8 +53,14 @@ class Net {
   Status load(const WeightFile& weights);
   // No gradients from now on.
   void freeze();
+  // What a draft head borrows of its target: embedding [vocabulary, width] and the rows of the LM head that
+  // it ranks [ranked, width], both f32; `distances` is what the checkpoint says of the ranked tokens (token −
+  // index).
+  void borrow(at::Tensor embedding, at::Tensor head, std::vector<std::int64_t> distances);
+  const std::vector<std::int64_t>& rankedDistances() const { return rankedDistances_; }
 
-  // The final-normed states [rows · length, width], f32, one per exit. Layer drop (Elhoushi et al. 2024,
+  // The final-normed states [rows · length, width], f32, one per exit; a draft head's are its estimates of
+  // features, and it needs what borrow() gives. Layer drop (Elhoushi et al. 2024,
   // "LayerSkip", §3.1): in each row of the batch, block l of L is left out with probability
   // layerDrop · (2^(l / (L−1)) − 1), so the first block always stays and the last one goes most often.
   std::vector<at::Tensor> states(const NetRequest& request);
@@ -65,6 +71,7 @@ class Net {
   explicit Net(Architecture architecture) : architecture_(std::move(architecture)) {}
   const TransformerConfig& config() const { return architecture_.config; }
   at::Tensor weight(const std::string& pattern, int layer = -1) const;
+  at::Tensor entry(const NetRequest& request) const;
   at::Tensor linear(const at::Tensor& x, const std::string& pattern, int layer,
                     at::ScalarType precision) const;
   at::Tensor norm(const at::Tensor& x, const std::string& pattern, int layer, NormKind kind) const;
@@ -77,6 +84,8 @@ class Net {
   Architecture architecture_;
   std::vector<Parameter> parameters_;
   std::map<std::string, std::size_t> byName_;
+  at::Tensor borrowedEmbedding_, borrowedHead_;
+  std::vector<std::int64_t> rankedDistances_;
   // For the length of the batch under way.
   at::Tensor cosine_, sine_, mask_, windowMask_;
 };

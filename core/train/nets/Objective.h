@@ -35,12 +35,16 @@ class Objective {
   virtual std::vector<Measure> evaluate(Net& net, const Rows& rows, at::ScalarType precision) = 0;
   // What the objective wants of the corpus beside its tokens.
   virtual bool wantsFeatures() const { return false; }
+  // Called once, when the texts are there and before a checkpoint is read or the first step done.
+  virtual Status prepare(Net&, const Rows&) { return {}; }
 };
 
 // Models that a recipe refers to, opened by name.
 struct ObjectiveSetup {
   const Recipe& recipe;
   std::function<Result<Net>(const std::string& name)> openNet;  // frozen
+  // Bundled, in the catalog, or a path.
+  std::function<std::string(const std::string& name)> pathOf;
 };
 using ObjectiveFactory = Result<std::unique_ptr<Objective>> (*)(const ObjectiveSetup& setup);
 
@@ -59,6 +63,13 @@ Result<std::unique_ptr<Objective>> makeMaskedDiffusion(const ObjectiveSetup& set
 // tvd, tvd++: methods sheet "Direct alignment of a drafter"), hard (share of the plain next-token loss),
 // exits and exit_weight as above.
 Result<std::unique_ptr<Objective>> makeDistillation(const ObjectiveSetup& setup);
+
+// A draft head on the features of a target (Li et al. 2024, EAGLE, arXiv 2401.15077): smooth L1 to the
+// target's next feature and cross-entropy to its distribution over the ranked tokens: the shape's
+// draft_vocab_size most frequent ones of the answers. Options: features_weight, tokens_weight, noise
+// (uniform, on features), rounds (2: a second pass in which half of the features are the head's own, as in
+// drafting; cf. Zhang et al. 2024, HASS, arXiv 2408.15766).
+Result<std::unique_ptr<Objective>> makeFeatureHead(const ObjectiveSetup& setup);
 
 // Σ over the vocabulary, one number a row; `draft` and `target` are logits [n, vocabulary].
 at::Tensor forwardKl(const at::Tensor& target, const at::Tensor& draft);

@@ -7,6 +7,7 @@ Result<std::unique_ptr<Objective>> makeObjective(const ObjectiveSetup& setup) {
       {"next-token", makeNextToken},
       {"masked-diffusion", makeMaskedDiffusion},
       {"distillation", makeDistillation},
+      {"feature-head", makeFeatureHead},
   };
   std::string known;
   for (const auto& [name, make] : kObjectives) {

@@ -7,7 +7,8 @@
 
 #include "core/base/Rng.h"
 #include "core/tokenizer/Chat.h"
-#include "core/train/Corpus.h"
+#include "core/train/CorpusLines.h"
+#include "core/train/CorpusWriter.h"
 
 namespace decoscope::train {
 
@@ -15,7 +16,7 @@ namespace {
 
 // Renders prompt and answer as the chat template does; where the answer begins follows from rendering the
 // prompt alone.
-Result<TrainingText> encode(const Tokenizer& tokenizer, const CorpusText& line) {
+Result<TrainingText> encode(const Tokenizer& tokenizer, const CorpusLine& line) {
   TrainingText text;
   const nlohmann::json prompt = {{{"role", "user"}, {"content", line.user}}};
   nlohmann::json whole = prompt;
@@ -55,17 +56,17 @@ Result<Rows> Rows::read(const Source& source, const Tokenizer& tokenizer, Packin
     DECOSCOPE_ASSIGN(rows.features_, MappedFile::open(featuresPath(source.file)));
   }
   std::int64_t taken = 0;
-  DECOSCOPE_TRY(readCorpus(source.file, [&](const CorpusText& line, std::string_view) -> Status {
+  DECOSCOPE_TRY(readCorpusLines(source.file, [&](const CorpusLine& line) -> Status {
     if (taken == source.texts) return {};
     ++taken;
     TrainingText text;
     if (source.features) {
-      if (line.ids.empty() || line.row < 0)
+      if (line.tokens.empty() || line.featureRow < 0)
         return fail(ErrorCode::badInput, "the corpus was generated without features", source.file,
                     "Generate it with --features.");
-      text.tokens = line.ids;
-      text.answer = static_cast<std::int32_t>(line.start);
-      text.featureRow = line.row;
+      text.tokens = line.tokens;
+      text.answer = line.answer;
+      text.featureRow = line.featureRow;
       const auto last = static_cast<std::uint64_t>(text.featureRow) + text.tokens.size();
       if (last * static_cast<std::uint64_t>(rows.width_) * 2 > rows.features_->bytes().size())
         return fail(ErrorCode::badInput, "the file of features is shorter than the corpus says",
@@ -98,6 +99,14 @@ Result<Rows> Rows::read(const Source& source, const Tokenizer& tokenizer, Packin
                   "Generate more texts.");
   }
   return rows;
+}
+
+std::vector<std::int64_t> Rows::answerCounts(std::int64_t vocabulary) const {
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(vocabulary), 0);
+  for (const TrainingText& text : training_)
+    for (std::size_t i = static_cast<std::size_t>(text.answer); i < text.tokens.size(); ++i)
+      if (text.tokens[i] < vocabulary) ++counts[static_cast<std::size_t>(text.tokens[i])];
+  return counts;
 }
 
 std::int64_t Rows::rowsInPass() const {

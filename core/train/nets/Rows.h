@@ -35,7 +35,7 @@ struct Batch {
 class Rows {
  public:
   struct Source {
-    std::string file;        // JSONL (see Corpus.h)
+    std::string file;        // JSONL (see CorpusLines.h)
     std::int64_t texts = 0;  // at most so many; fewer are an error only if there are none
     double heldOut = 0.01;   // share that is kept for evaluation, by splitPosition()
     bool features = false;   // FILE.features is read beside it
@@ -56,6 +56,8 @@ class Rows {
   // The held-out texts as rows of at most `length` tokens, `count` at a time; an empty batch ends it.
   Batch heldOutBatch(std::int64_t first, std::int64_t count) const;
   TokenId endToken() const { return end_; }
+  // How often each token stands in the answers of the texts that are trained on; index = id.
+  std::vector<std::int64_t> answerCounts(std::int64_t vocabulary) const;
 
  private:
   Batch make(const std::vector<const TrainingText*>& texts) const;

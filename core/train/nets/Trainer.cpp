@@ -7,6 +7,7 @@
 #include <deque>
 #include <filesystem>
 
+#include "core/model/Catalog.h"
 #include "core/model/ModelLoader.h"
 #include "core/model/weights/WeightFile.h"
 #include "core/train/nets/Checkpoint.h"
@@ -63,7 +64,9 @@ class Training {
 std::string Training::modelFolder(const std::string& name) const {
   const fs::path bundled = fs::path(options_.resources) / "models" / name;
   std::error_code error;
-  return fs::exists(bundled / "config.json", error) ? bundled.string() : name;
+  if (fs::exists(bundled / "config.json", error)) return bundled.string();
+  const auto found = resolveModel(name);
+  return found ? *found : name;
 }
 
 Result<Net> Training::openNet(const std::string& name) const {
@@ -106,7 +109,8 @@ Status Training::prepare() {
                 "the vocabulary has " + std::to_string(tokenizer->size()) + " tokens, the shape " +
                     std::to_string(architecture.config.vocabulary),
                 recipe_.folder + "/recipe.json, field shape.vocab_size");
-  const ObjectiveSetup setup{recipe_, [this](const std::string& name) { return openNet(name); }};
+  const ObjectiveSetup setup{recipe_, [this](const std::string& name) { return openNet(name); },
+                             [this](const std::string& name) { return modelFolder(name); }};
   DECOSCOPE_ASSIGN(objective_, makeObjective(setup));
   Rows::Source source;
   source.file = options_.corpusFile;
@@ -115,6 +119,7 @@ Status Training::prepare() {
   source.width = architecture.config.width;
   DECOSCOPE_ASSIGN(rows_,
                    Rows::read(source, *tokenizer, recipe_.packing, recipe_.schedule.length, recipe_.seed));
+  DECOSCOPE_TRY(objective_->prepare(*net_, *rows_));
   optimiser_.emplace(*net_, recipe_.schedule);
   return {};
 }

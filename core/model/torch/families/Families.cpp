@@ -8,7 +8,8 @@ std::span<const Family> families() {
       qwen2MixtureFamily(), qwen3MixtureFamily(), gemmaFamily(),   gemma2Family(),  gemma3Family(),
       phiFamily(),          phi3Family(),         gpt2Family(),    gptNeoxFamily(), stableLmFamily(),
       starCoder2Family(),   olmoFamily(),         olmo2Family(),   olmoeFamily(),   smolLm3Family(),
-      graniteFamily(),      falconFamily(),       gptOssFamily(),  lladaFamily(),   dreamFamily()};
+      graniteFamily(),      falconFamily(),       gptOssFamily(),  lladaFamily(),   dreamFamily(),
+      eagleFamily()};
   return all;
 }
 

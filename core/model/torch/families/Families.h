@@ -46,6 +46,7 @@ Family falconFamily();
 Family gptOssFamily();
 Family lladaFamily();
 Family dreamFamily();
+Family eagleFamily();
 
 // What descriptions share.
 

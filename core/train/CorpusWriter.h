@@ -1,4 +1,4 @@
-// Corpora on disk: a JSON object a line,
+// Writes corpora: a JSON object a line, as CorpusLines.h reads them,
 //   {"index":N,"kind":"story","user":"…","assistant":"…"}
 // with `"finished":false` where the answer was cut at its length, and, where features were kept,
 //   "ids":[every token of the chat], "start":index of the first answer token, "row":its first row in
@@ -10,34 +10,16 @@
 #include <cstdint>
 #include <fstream>
 #include <functional>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
-#include "core/base/Ids.h"
 #include "core/base/Status.h"
+#include "core/train/CorpusLines.h"
 
 namespace decoscope {
 
-struct CorpusText {
-  std::int64_t index = 0;
-  std::string kind, user, assistant;
-  bool finished = true;
-  std::vector<TokenId> ids;  // empty without features
-  std::int64_t start = 0;
-  std::int64_t row = -1;
-};
-
 // One line, without its end; with why the text was left out, where it was.
-std::string corpusLine(const CorpusText& text, const std::string& reason = {});
-// Errors: badInput, with `where`, for what is no such line.
-Result<CorpusText> parseCorpusLine(std::string_view line, const std::string& where);
-
-// Calls `take` for each text of a file, in order; an incomplete last line is left out. Errors: notFound,
-// badInput (with the line's number), those of `take`.
-Status readCorpus(const std::string& path,
-                  const std::function<Status(CorpusText, std::string_view line)>& take);
+std::string corpusLine(const CorpusLine& text, const std::string& reason = {});
 
 // What a corpus was made from. Two parts of one corpus agree in all of it.
 struct CorpusOrigin {
@@ -57,10 +39,10 @@ class CorpusWriter {
   // the new texts follow. Errors: usage where the file exists (without resume) or has another origin;
   // badInput for damaged lines and for features that end too early; failed where nothing can be written.
   static Result<CorpusWriter> open(const std::string& path, const CorpusOrigin& origin, bool resume,
-                                   const std::function<void(const CorpusText&)>& seen);
+                                   const std::function<void(const CorpusLine&)>& seen);
 
   // Sets the row of `text` and writes it, its features first: [ids, width]. Error failed (disk full).
-  Status append(CorpusText& text, const std::vector<std::uint16_t>& features);
+  Status append(CorpusLine& text, const std::vector<std::uint16_t>& features);
   // The index of the last text, or −1.
   std::int64_t lastIndex() const { return lastIndex_; }
 
@@ -73,6 +55,6 @@ class CorpusWriter {
 
 // Where a text falls in [0, 1), by a hash of what it says alone: those below a fraction are held out,
 // whatever the size of the corpus.
-double splitPosition(const CorpusText& text);
+double splitPosition(const CorpusLine& text);
 
 }  // namespace decoscope

@@ -1,4 +1,4 @@
-#include "core/train/Corpus.h"
+#include "core/train/CorpusWriter.h"
 
 #include <bit>
 #include <filesystem>
@@ -13,8 +13,6 @@ namespace {
 
 using nlohmann::json;
 namespace fs = std::filesystem;
-
-constexpr std::size_t kLongestLine = 16 << 20;
 
 std::string originPath(const std::string& corpusPath) {
   return corpusPath + ".origin.json";
@@ -94,70 +92,21 @@ std::string featuresPath(const std::string& corpusPath) {
   return corpusPath + ".features";
 }
 
-std::string corpusLine(const CorpusText& text, const std::string& reason) {
+std::string corpusLine(const CorpusLine& text, const std::string& reason) {
   nlohmann::ordered_json line = {
       {"index", text.index}, {"kind", text.kind}, {"user", text.user}, {"assistant", text.assistant}};
   if (!text.finished) line["finished"] = false;
   if (!reason.empty()) line["reason"] = reason;
-  if (!text.ids.empty()) {
-    line["ids"] = text.ids;
-    line["start"] = text.start;
-    line["row"] = text.row;
+  if (!text.tokens.empty()) {
+    line["ids"] = text.tokens;
+    line["start"] = text.answer;
+    line["row"] = text.featureRow;
   }
   return line.dump(-1, ' ', false, json::error_handler_t::replace);
 }
 
-Result<CorpusText> parseCorpusLine(std::string_view line, const std::string& where) {
-  const json object = json::parse(line, nullptr, false);
-  const auto wrong = [&](const std::string& field) {
-    return fail(ErrorCode::badInput, "not a line of a corpus", where + ", field " + field);
-  };
-  if (!object.is_object()) return fail(ErrorCode::badInput, "not a JSON object", where);
-  CorpusText text;
-  if (!object.contains("index") || !object["index"].is_number_integer()) return wrong("index");
-  text.index = object["index"].get<std::int64_t>();
-  for (const auto& [field, target] :
-       {std::pair("kind", &text.kind), {"user", &text.user}, {"assistant", &text.assistant}}) {
-    if (!object.contains(field) || !object[field].is_string()) return wrong(field);
-    *target = object[field].get<std::string>();
-  }
-  if (object.contains("finished")) {
-    if (!object["finished"].is_boolean()) return wrong("finished");
-    text.finished = object["finished"].get<bool>();
-  }
-  if (!object.contains("ids")) return text;
-  if (!object["ids"].is_array()) return wrong("ids");
-  for (const json& id : object["ids"]) {
-    if (!id.is_number_integer() || id.get<std::int64_t>() < 0 || id.get<std::int64_t>() > INT32_MAX)
-      return wrong("ids");
-    text.ids.push_back(id.get<TokenId>());
-  }
-  for (const auto& [field, target] : {std::pair("start", &text.start), {"row", &text.row}}) {
-    if (!object.contains(field) || !object[field].is_number_integer()) return wrong(field);
-    *target = object[field].get<std::int64_t>();
-  }
-  if (text.start < 0 || text.start > static_cast<std::int64_t>(text.ids.size())) return wrong("start");
-  if (text.row < 0) return wrong("row");
-  return text;
-}
-
-Status readCorpus(const std::string& path,
-                  const std::function<Status(CorpusText, std::string_view line)>& take) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return fail(ErrorCode::notFound, "the corpus cannot be read", path);
-  std::string line;
-  for (std::int64_t number = 1; std::getline(file, line) && !file.eof(); ++number) {
-    const std::string where = path + ", line " + std::to_string(number);
-    if (line.size() > kLongestLine) return fail(ErrorCode::badInput, "the line is longer than 16 MiB", where);
-    DECOSCOPE_ASSIGN(CorpusText text, parseCorpusLine(line, where));
-    DECOSCOPE_TRY(take(std::move(text), line));
-  }
-  if (file.bad()) return fail(ErrorCode::badInput, "the corpus cannot be read", path);
-  return {};
-}
-
 Result<CorpusWriter> CorpusWriter::open(const std::string& path, const CorpusOrigin& origin, bool resume,
-                                        const std::function<void(const CorpusText&)>& seen) {
+                                        const std::function<void(const CorpusLine&)>& seen) {
   CorpusWriter writer;
   writer.path_ = path;
   writer.origin_ = origin;
@@ -170,9 +119,9 @@ Result<CorpusWriter> CorpusWriter::open(const std::string& path, const CorpusOri
     DECOSCOPE_TRY(checkOrigin(path, origin));
     DECOSCOPE_ASSIGN(const std::uintmax_t bytes, wholeBytes(path));
     DECOSCOPE_TRY(cut(path, bytes));
-    DECOSCOPE_TRY(readCorpus(path, [&](const CorpusText& text, std::string_view) -> Status {
+    DECOSCOPE_TRY(readCorpusLines(path, [&](const CorpusLine& text) -> Status {
       writer.lastIndex_ = std::max(writer.lastIndex_, text.index);
-      writer.rows_ = std::max(writer.rows_, text.row + static_cast<std::int64_t>(text.ids.size()));
+      writer.rows_ = std::max(writer.rows_, text.featureRow + static_cast<std::int64_t>(text.tokens.size()));
       seen(text);
       return {};
     }));
@@ -192,19 +141,19 @@ Result<CorpusWriter> CorpusWriter::open(const std::string& path, const CorpusOri
   return writer;
 }
 
-Status CorpusWriter::append(CorpusText& text, const std::vector<std::uint16_t>& features) {
+Status CorpusWriter::append(CorpusLine& text, const std::vector<std::uint16_t>& features) {
   static_assert(std::endian::native == std::endian::little, "features are written as they lie in memory");
   if (origin_.width > 0) {
-    const std::size_t values = text.ids.size() * static_cast<std::size_t>(origin_.width);
+    const std::size_t values = text.tokens.size() * static_cast<std::size_t>(origin_.width);
     if (features.size() != values)
       return fail(ErrorCode::failed, "a text has not one row of features a token",
                   "text " + std::to_string(text.index));
-    text.row = rows_;
+    text.featureRow = rows_;
     features_.write(reinterpret_cast<const char*>(features.data()), static_cast<std::streamsize>(values * 2));
     // First, so that a line never speaks of rows that are not there.
     features_.flush();
     if (!features_) return unwritable(featuresPath(path_));
-    rows_ += static_cast<std::int64_t>(text.ids.size());
+    rows_ += static_cast<std::int64_t>(text.tokens.size());
   }
   const std::string line = corpusLine(text) + '\n';
   lines_.write(line.data(), static_cast<std::streamsize>(line.size()));
@@ -214,7 +163,7 @@ Status CorpusWriter::append(CorpusText& text, const std::vector<std::uint16_t>& 
   return {};
 }
 
-double splitPosition(const CorpusText& text) {
+double splitPosition(const CorpusLine& text) {
   return static_cast<double>(textHash(text.user + '\n' + text.assistant) >> 11) * 0x1.0p-53;
 }
 
