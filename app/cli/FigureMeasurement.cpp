@@ -55,7 +55,7 @@ FigureRun plainRun(const FigureRun& run, const MethodInfo& sampling) {
 
 std::string keyOf(const ModelFigure& figure, const FigureRun& run) {
   std::string key = figure.texts + '\n' + std::to_string(figure.count) + '\n' + run.method + '\n' +
-                    std::to_string(run.maxNewTokens) + '\n' + std::to_string(run.seed);
+                    std::to_string(run.maxNewTokens) + '\n' + std::to_string(run.seed) + '\n' + run.dtype;
   for (const auto& [role, model] : run.models) key += '\n' + role + '=' + model;
   for (const auto& [parameter, value] : run.set) key += '\n' + parameter + ':' + value;
   return key;
@@ -150,7 +150,7 @@ Result<FigureMeasurement> FigureMeasurer::kneserNeyRatio(const ModelFigure& figu
   DECOSCOPE_ASSIGN(LoadedModel* const model, scorer("."));
   if (progress_) progress_(0, "Counting the corpus");
   DECOSCOPE_ASSIGN(const KneserNey counted,
-                   countCorpus(*model->tokenizer, corpus_, figure.order, texts, stop_));
+                   countCorpus(*model->tokenizer, corpus_, figure.order, texts, figure.corpusTexts, stop_));
   DECOSCOPE_ASSIGN(const TextCost theirs, costOf(counted, texts));
   FigureMeasurement measurement;
   measurement.value = quotient(own.bitsPerByte(), theirs.bitsPerByte());
@@ -239,15 +239,17 @@ Result<std::vector<CorpusLine>> FigureMeasurer::prompts(const ModelFigure& figur
 }
 
 Status FigureMeasurer::enter(const FigureRun& run) {
+  LoadOptions load = load_;
+  if (load.dtype == "auto") load.dtype = run.dtype;
   // The target first: a head borrows from it.
   const auto target = run.models.find("target");
   DECOSCOPE_ASSIGN(const std::string path,
                    modelBeside(folder_, target == run.models.end() ? "." : target->second));
-  DECOSCOPE_TRY(engine_.loadModel("target", path, load_, stop_));
+  DECOSCOPE_TRY(engine_.loadModel("target", path, load, stop_));
   for (const auto& [role, model] : run.models) {
     if (role == "target") continue;
     DECOSCOPE_ASSIGN(const std::string other, modelBeside(folder_, model));
-    DECOSCOPE_TRY(engine_.loadModel(role, other, load_, stop_));
+    DECOSCOPE_TRY(engine_.loadModel(role, other, load, stop_));
   }
   return {};
 }

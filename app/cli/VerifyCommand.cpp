@@ -5,8 +5,8 @@
 #include <iostream>
 
 #include "app/cli/Command.h"
-#include "core/base/ResourceFolder.h"
 #include "app/cli/FigureMeasurement.h"
+#include "core/base/ResourceFolder.h"
 #include "core/model/Catalog.h"
 #include "core/model/weights/WeightFile.h"
 
@@ -38,8 +38,25 @@ std::string folderOfFigures(const std::string& name) {
                                                                                                        : "";
 }
 
-Result<json> tensorsVerified(const Context& context, const std::string& name, const LoadOptions& load) {
+// The model that a draft head borrows from: the target of the first run that a figure of its card has.
+Result<LoadedModel> baseOf(const std::string& folder, const LoadOptions& load, const StopToken& stop) {
+  DECOSCOPE_ASSIGN(const std::vector<ModelFigure> figures, readFigures(folder));
+  for (const ModelFigure& figure : figures)
+    if (const auto target = figure.run.models.find("target"); target != figure.run.models.end()) {
+      DECOSCOPE_ASSIGN(const std::string path, modelBeside(folder, target->second));
+      return loadModel(path, load, stop);
+    }
+  return LoadedModel();
+}
+
+Result<json> tensorsVerified(const Context& context, const std::string& name, const std::string& folder,
+                             LoadOptions load) {
   DECOSCOPE_ASSIGN(const ModelInfo info, describeModel(name));
+  LoadedModel base;
+  if (!folder.empty() && capabilitiesOf(info).followsFeatures) {
+    DECOSCOPE_ASSIGN(base, baseOf(folder, load, context.stop));
+    load.base = base.model.get();
+  }
   // Opening checks the header; loading checks every tensor's shape and decodes it.
   if (info.format != "table") {
     // Not what was remembered of the files: what stands in them now.
@@ -139,8 +156,8 @@ Result<int> verifyCommand(const Context& context, const VerifyOptions& options) 
   load.dtype = options.dtype;
   load.device = options.device;
   load.threads = options.threads;
-  DECOSCOPE_ASSIGN(json document, tensorsVerified(context, model, load));
   const std::string folder = folderOfFigures(model);
+  DECOSCOPE_ASSIGN(json document, tensorsVerified(context, model, folder, load));
   if (folder.empty() && (options.writeCard || options.updateFigures))
     return fail(ErrorCode::badInput, "the model states no figures", document["path"].get<std::string>(),
                 "They stand in figures.json in the model's folder.");

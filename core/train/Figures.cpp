@@ -38,7 +38,8 @@ std::string models(const FigureRun& run) {
 std::string runText(const FigureRun& run) {
   const std::string with = models(run);
   return "`" + run.method + "`" + settings(run) + (with.empty() ? "" : ", " + with) + ", at most " +
-         std::to_string(run.maxNewTokens) + " tokens, seed " + std::to_string(run.seed);
+         std::to_string(run.maxNewTokens) + " tokens, seed " + std::to_string(run.seed) +
+         (run.dtype == "auto" ? "" : ", in " + run.dtype);
 }
 
 std::string textsOf(const ModelFigure& figure) {
@@ -98,7 +99,10 @@ std::string methodText(const ModelFigure& figure) {
     case FigureKind::kneserNeyRatio:
       return textsOf(figure) +
              ": bits per byte ÷ those of an interpolated modified Kneser-Ney model of order " +
-             std::to_string(figure.order) + " of the training corpus";
+             std::to_string(figure.order) + " of " +
+             (figure.corpusTexts > 0 ? "the first " + std::to_string(figure.corpusTexts) + " texts of "
+                                     : "") +
+             "the training corpus";
     case FigureKind::acceptanceRate:
       return "accepted ÷ tested proposals: " + runText(figure.run) + "; prompts: " + textsOf(figure);
     case FigureKind::meanAcceptedLength:

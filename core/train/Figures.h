@@ -3,8 +3,8 @@
 // A model's folder has figures.json, {"figures":[…]}, each entry
 //   {"name":"bits per byte, held-out
 //   texts","kind":"bits-per-byte","unit":"bit/byte","value":1.02,"tolerance":0.005,
-//    "texts":"../corpora/held-out.jsonl","count":0,"order":5,
-//    "run":{"method":"chain","models":{"target":"wren","drafter":"."},"set":{"gamma":4},"max_new_tokens":128,"seed":0},
+//    "texts":"../corpora/held-out.jsonl","count":0,"order":5,"corpus_texts":40000,
+//    "run":{"method":"chain","models":{"target":"wren","drafter":"."},"set":{"gamma":4},"max_new_tokens":128,"seed":0,"dtype":"auto"},
 //    "judge":"wren","relative_to":{…a run…}}
 // with only those of the later members that its kind takes. Models are names, "." is the model of the card,
 // and paths are relative to the folder. `value` is a number (a text for sha256), or null until it was
@@ -44,7 +44,8 @@ struct FigureRun {
   std::map<std::string, std::string> models;             // by role; without a target, the card's model
   std::vector<std::pair<std::string, std::string>> set;  // parameters; numbers as they are written
   std::int64_t maxNewTokens = 128;
-  std::uint64_t seed = 0;  // of the first prompt; the next ones follow
+  std::uint64_t seed = 0;      // of the first prompt; the next ones follow
+  std::string dtype = "auto";  // of all models, as LoadOptions has it
 };
 
 struct ModelFigure {
@@ -56,6 +57,7 @@ struct ModelFigure {
   std::string texts;                // a corpus (CorpusLines.h)
   std::int64_t count = 0;           // how many of the texts, from the first; 0: all
   int order = 5;
+  std::int64_t corpusTexts = 0;  // how many texts of the corpus are counted, from the first; 0: all
   FigureRun run;
   std::string judge;
   std::optional<FigureRun> relativeTo;

@@ -102,6 +102,7 @@ Result<FigureRun> readRun(const ordered_json& object, const std::string& where) 
   }
   DECOSCOPE_TRY(members.count("max_new_tokens", run.maxNewTokens));
   DECOSCOPE_TRY(members.count("seed", run.seed));
+  DECOSCOPE_TRY(members.text("dtype", run.dtype));
   DECOSCOPE_TRY(members.nothingElse());
   if (run.maxNewTokens == 0) return members.wrong("max_new_tokens", "at least 1");
   return run;
@@ -138,6 +139,7 @@ Result<ModelFigure> readFigure(const ordered_json& object, const std::string& wh
   }
   if (figure.kind == FigureKind::kneserNeyRatio) {
     DECOSCOPE_TRY(members.count("order", figure.order));
+    DECOSCOPE_TRY(members.count("corpus_texts", figure.corpusTexts));
     if (figure.order < 1 || figure.order > 8) return members.wrong("order", "from 1 to 8");
   }
   if (runs(figure.kind)) {
@@ -168,6 +170,7 @@ ordered_json runJson(const FigureRun& run) {
   for (const auto& [parameter, value] : run.set) object["set"][parameter] = plainValue(value);
   object["max_new_tokens"] = run.maxNewTokens;
   object["seed"] = run.seed;
+  if (run.dtype != "auto") object["dtype"] = run.dtype;
   return object;
 }
 
@@ -189,7 +192,10 @@ ordered_json figureJson(const ModelFigure& figure) {
     object["texts"] = figure.texts;
     object["count"] = figure.count;
   }
-  if (figure.kind == FigureKind::kneserNeyRatio) object["order"] = figure.order;
+  if (figure.kind == FigureKind::kneserNeyRatio) {
+    object["order"] = figure.order;
+    object["corpus_texts"] = figure.corpusTexts;
+  }
   if (runs(figure.kind)) object["run"] = runJson(figure.run);
   if (!figure.judge.empty()) object["judge"] = figure.judge;
   if (figure.relativeTo) object["relative_to"] = runJson(*figure.relativeTo);

@@ -130,12 +130,15 @@ Result<TextCost> costOf(const KneserNey& model, std::span<const ScoredText> text
 }
 
 Result<KneserNey> countCorpus(const Tokenizer& tokenizer, const std::string& corpusFile, int order,
-                              std::span<const ScoredText> heldOut, const StopToken& stop) {
+                              std::span<const ScoredText> heldOut, std::int64_t limit,
+                              const StopToken& stop) {
+  std::int64_t taken = 0;
   std::set<std::vector<TokenId>> leftOut;
   for (const ScoredText& text : heldOut) leftOut.insert(text.tokens);
   KneserNeyTrainer trainer(order, tokenizer.size());
   DECOSCOPE_TRY(readCorpusLines(corpusFile, [&](const CorpusLine& line) -> Status {
     if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
+    if (limit > 0 && taken++ >= limit) return {};
     DECOSCOPE_ASSIGN(const ScoredText text, scoredText(tokenizer, line));
     return leftOut.contains(text.tokens) ? Status{} : trainer.add(text.tokens);
   }));

@@ -54,9 +54,10 @@ Result<TextCost> costOf(Model& model, std::span<const ScoredText> texts, const S
                         const ProgressFunction& progress = {});
 Result<TextCost> costOf(const KneserNey& model, std::span<const ScoredText> texts);
 
-// The n-gram model of a corpus in a tokenizer's tokens. Texts that are also among `heldOut` are not counted,
-// so that a corpus may be given whole. Errors: those of readCorpusLines() and KneserNeyTrainer.
+// The n-gram model of a corpus, or of its first `limit` texts (0: all), in a tokenizer's tokens. Texts that
+// are also among `heldOut` are not counted, so that a corpus may be given whole. Errors: those of
+// readCorpusLines() and KneserNeyTrainer.
 Result<KneserNey> countCorpus(const Tokenizer& tokenizer, const std::string& corpusFile, int order,
-                              std::span<const ScoredText> heldOut, const StopToken& stop);
+                              std::span<const ScoredText> heldOut, std::int64_t limit, const StopToken& stop);
 
 }  // namespace decoscope

@@ -17,13 +17,13 @@ namespace {
 
 const char* const kFigures = R"({"figures":[
  {"name":"bits","kind":"bits-per-byte","unit":"bit/byte","value":1.25,"tolerance":0.01,"texts":"a.jsonl","count":40},
- {"name":"ratio","kind":"kneser-ney-ratio","value":0.7,"tolerance":0.02,"texts":"a.jsonl","order":3},
+ {"name":"ratio","kind":"kneser-ney-ratio","value":0.7,"tolerance":0.02,"texts":"a.jsonl","order":3,"corpus_texts":9},
  {"name":"accepted","kind":"acceptance-rate","value":null,"tolerance":0.03,"texts":"a.jsonl",
   "run":{"method":"chain","models":{"drafter":".","target":"wren"},"set":{"gamma":4,"adaptive":false,"mode":"x"},
          "max_new_tokens":64,"seed":7}},
  {"name":"speed","kind":"speed-ratio","value":1.5,"tolerance":null,"texts":"a.jsonl","run":{}},
  {"name":"others","kind":"generative-perplexity","texts":"a.jsonl","run":{"method":"llada"},"judge":"wren",
-  "relative_to":{"models":{"target":"wren"}}},
+  "relative_to":{"models":{"target":"wren"},"dtype":"bf16"}},
  {"name":"size","kind":"bytes","unit":"bytes","value":4096,"tolerance":0},
  {"name":"digest","kind":"sha256","value":"abc"}]})";
 
@@ -58,6 +58,7 @@ class TestFigures : public QObject {
     QCOMPARE(bits.texts, std::string("a.jsonl"));
     QCOMPARE(bits.count, std::int64_t{40});
     QCOMPARE((*figures)[1].order, 3);
+    QCOMPARE((*figures)[1].corpusTexts, std::int64_t{9});
     const ModelFigure& accepted = (*figures)[2];
     QVERIFY(!accepted.stated());
     QCOMPARE(accepted.run.method, std::string("chain"));
@@ -68,6 +69,7 @@ class TestFigures : public QObject {
     QCOMPARE(accepted.run.seed, std::uint64_t{7});
     QVERIFY(!(*figures)[3].tolerance);
     QCOMPARE((*figures)[4].relativeTo->models.at("target"), std::string("wren"));
+    QCOMPARE((*figures)[4].relativeTo->dtype, std::string("bf16"));
     QCOMPARE((*figures)[4].judge, std::string("wren"));
     QCOMPARE((*figures)[6].text, std::string("abc"));
   }
@@ -252,7 +254,7 @@ class TestFigures : public QObject {
                            {"kind", "story"},
                            {"user", "Tell me of " + std::to_string(i) + " wrens."},
                            {"assistant", "A wren sang é."}};
-        file << line.dump() << "\n\n";
+        file << line.dump() << "\n";
       }
     }
     QVERIFY(trainVocabulary(corpus, 270, 64, folder.path().toStdString(), {}));
@@ -271,7 +273,7 @@ class TestFigures : public QObject {
 
     // Held-out texts do not count for themselves.
     const std::span heldOut = std::span(*texts).first(2);
-    const auto counted = countCorpus(**tokenizer, corpus, 5, heldOut, {});
+    const auto counted = countCorpus(**tokenizer, corpus, 5, heldOut, 0, {});
     QVERIFY(counted.has_value());
     KneserNeyTrainer others(5, (*tokenizer)->size());
     for (const ScoredText& one : std::span(*texts).subspan(2)) QVERIFY(others.add(one.tokens));
@@ -279,6 +281,11 @@ class TestFigures : public QObject {
     const auto cost = costOf(*counted, heldOut), again = costOf(*expected, heldOut);
     QVERIFY(cost && again);
     QCOMPARE(cost->bits, again->bits);
+    // Of the first four texts the two that are not held out.
+    const auto few = countCorpus(**tokenizer, corpus, 2, heldOut, 4, {});
+    KneserNeyTrainer two(2, (*tokenizer)->size());
+    for (const ScoredText& one : std::span(*texts).subspan(2, 2)) QVERIFY(two.add(one.tokens));
+    QCOMPARE(few->sizes(), two.train({})->sizes());
     double bits = 0;
     for (const ScoredText& one : heldOut) {
       const auto logs = counted->logProbabilities(one.tokens);
