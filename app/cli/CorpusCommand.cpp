@@ -39,13 +39,13 @@ std::string duration(double seconds) {
 }
 
 std::string progressLine(const CorpusReport& report) {
-  const auto left = report.asked - (report.nextIndex - report.done) - report.done;
+  const auto left = report.endIndex - report.nextIndex;
   const double perText = report.done > 0 ? report.seconds / static_cast<double>(report.done) : 0;
   char text[160];
   std::snprintf(text, sizeof text, "%.0f tokens/s, %lld of %lld texts kept, %s left",
                 static_cast<double>(report.counts.answerTokens) / std::max(report.seconds, 1e-9),
                 static_cast<long long>(report.kept), static_cast<long long>(report.done),
-                duration(perText * static_cast<double>(std::max<std::int64_t>(left, 0))).c_str());
+                duration(perText * static_cast<double>(left)).c_str());
   return text;
 }
 

@@ -97,7 +97,9 @@ Status BatchedGenerator::begin(Lane& lane, GenerationJob job) {
   const std::string where = "text " + std::to_string(job.index);
   if (job.prompt.empty() || job.maxTokens < 1 || job.topK < 1)
     return fail(ErrorCode::usage, "a text needs a prompt, a length and a top-k of at least 1", where);
-  const auto longest = static_cast<std::int64_t>(job.prompt.size()) + job.maxTokens;
+  auto longest = static_cast<std::int64_t>(job.prompt.size()) + job.maxTokens;
+  for (const auto& continuation : job.continuations)
+    longest += static_cast<std::int64_t>(continuation.size());
   if (longest > model_->info().contextLength)
     return fail(ErrorCode::badInput,
                 std::to_string(longest) + " tokens of prompt and answer do not fit into the context of " +

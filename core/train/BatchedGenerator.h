@@ -37,7 +37,7 @@ struct GeneratedText {
   std::int64_t index = 0;
   std::vector<TokenId> tokens;  // prompt and answer, the end token included where there is one
   std::size_t start = 0;        // of the answer in `tokens`
-  bool finished = false;        // ended by a stop token
+  bool finished = false;        // ended by a stop token, or with its outline
   // With features: the final state (after the norm) at each of the tokens, as bfloat16. [tokens, width]
   std::vector<std::uint16_t> features;
 };

@@ -71,7 +71,7 @@ class Maker {
                        ++report_.present;
                      }));
     report_.asked = options_.texts;
-    const std::int64_t end = options_.first + options_.texts;
+    const std::int64_t end = report_.endIndex = options_.first + options_.texts;
     next_ = emitted_ = report_.nextIndex = std::clamp(writer_->lastIndex() + 1, options_.first, end);
     GeneratorOptions generator;
     generator.lanes = options_.batch;

@@ -29,7 +29,8 @@ struct CorpusReport {
   std::int64_t present = 0;                      // texts that the file held already
   std::int64_t done = 0;                         // prompts answered and judged in this call
   std::int64_t kept = 0;                         // of those
-  std::int64_t nextIndex = 0;                    // where --resume would go on
+  std::int64_t nextIndex = 0;                    // of the first prompt that is not judged yet
+  std::int64_t endIndex = 0;                     // behind the last prompt
   std::map<std::string, std::int64_t> rejected;  // by reason
   std::map<std::string, std::pair<std::int64_t, std::int64_t>> kinds;  // by kind: kept, done
   GeneratorCounts counts;
