@@ -305,42 +305,6 @@ Result<int> benchCommand(const Context& context, const BenchOptions& options) {
   return 0;
 }
 
-// A table model and every causal method on it: greedy identity, and a clean audit.
-Result<int> selftestCommand(const Context& context) {
-  const char* table =
-      R"({"vocab":["a","b","c","d"],"eos":3,"order":1,"default":[0.4,0.3,0.2,0.1],"rows":{"0":[0.1,0.6,0.2,0.1],"1":[0.5,0.1,0.3,0.1],"2":[0.2,0.3,0.4,0.1]}})";
-  json checks = json::array();
-  bool clean = true;
-  std::vector<TokenId> plain;
-  for (const MethodInfo* method : MethodRegistry::instance().methods()) {
-    if (!missingNeed(method->needs, Capabilities()).empty()) continue;  // more than a table model can do
-    Engine engine(recordInMemory());
-    for (const char* role : {"target", "drafter"}) {
-      DECOSCOPE_ASSIGN(Table parsed, parseTable(table, "selftest"));
-      TableModelParts parts = makeTableModel(std::move(parsed), "table:selftest", "selftest");
-      engine.adoptModel(role, "selftest", {std::move(parts.model), std::move(parts.tokenizer)});
-    }
-    RunRequest request;
-    request.method = method->name;
-    request.promptText = "abcab";
-    request.maxNewTokens = 24;
-    DECOSCOPE_TRY(engine.startRun(request));
-    while (!engine.ended()) DECOSCOPE_TRY(engine.step(context.stop));
-    DECOSCOPE_ASSIGN(const AuditReport audit, auditRun(*engine.recording().source, engine.current().id));
-    const std::vector<TokenId> ids(engine.text().begin() + static_cast<std::ptrdiff_t>(engine.promptLength()),
-                                   engine.text().end());
-    if (method->name == "sampling") plain = ids;
-    const bool ok = ids == plain && audit.failed.empty() && audit.checked > 0;
-    clean &= ok;
-    checks.push_back(
-        {{"name", "greedy identity and audit of " + method->name}, {"ok", ok}, {"checked", audit.checked}});
-    if (!context.json)
-      std::cout << (ok ? "ok    " : "FAIL  ") << checks.back()["name"].get<std::string>() << '\n';
-  }
-  if (context.json) printJson({{"checks", checks}, {"ok", clean}});
-  return clean ? 0 : 1;
-}
-
 }  // namespace
 
 void addBenchCommands(CLI::App& app) {
@@ -371,7 +335,6 @@ void addBenchCommands(CLI::App& app) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   onRun(bench, [options](const Context& context) { return benchCommand(context, *options); });
-  onRun(app.add_subcommand("selftest", "Check each part, without a network or a model"), selftestCommand);
 }
 
 }  // namespace decoscope::cli

@@ -77,6 +77,7 @@ void addRunCommands(CLI::App& app);
 void addSessionCommands(CLI::App& app);
 void addRenderCommand(CLI::App& app);
 void addBenchCommands(CLI::App& app);
+void addSelftestCommand(CLI::App& app);
 void addCorpusCommands(CLI::App& app);
 
 }  // namespace decoscope::cli

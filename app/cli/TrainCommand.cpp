@@ -6,8 +6,8 @@
 #include <iostream>
 
 #include "app/cli/Command.h"
-#include "core/base/ResourceFolder.h"
 #include "core/base/CacheFolder.h"
+#include "core/base/ResourceFolder.h"
 #include "core/session/Engine.h"
 #include "core/trace/MeasuredRun.h"
 #include "core/train/CorpusLines.h"
@@ -94,9 +94,8 @@ Status prepareCorpus(const Context& context, const train::Recipe& recipe, const 
     return fail(ErrorCode::badInput,
                 "the corpus holds fewer texts than the recipe asks for, and nobody writes more",
                 recipe.folder + "/recipe.json, field writer", "Give the texts by --corpus.");
-  DECOSCOPE_ASSIGN(
-      const CorpusRecipe made,
-      readCorpusRecipe(resourceFolder() + "/models/corpora/" + recipe.corpus + ".json"));
+  DECOSCOPE_ASSIGN(const CorpusRecipe made,
+                   readCorpusRecipe(resourceFolder() + "/models/corpora/" + recipe.corpus + ".json"));
   LoadOptions load;
   load.dtype = "bf16";
   load.threads = options.threads;

@@ -72,6 +72,7 @@ int main(int count, char** arguments) {
   addSessionCommands(app);
   addRenderCommand(app);
   addBenchCommands(app);
+  addSelftestCommand(app);
   addCorpusCommands(app);
   try {
     app.parse(count, arguments);
