@@ -4,7 +4,7 @@
 #include <cstdio>
 #include <memory>
 
-#include "core/figure/Curves.h"
+#include "core/figure/CurveTones.h"
 
 namespace decoscope {
 
@@ -43,11 +43,6 @@ std::string grouped(double value) {
 }
 std::string withUnit(double value, const std::string& unit) {
   return exact(value) + (unit.empty() ? "" : " " + unit);
-}
-
-// What shares a panel: the unit, and where there is none the first word of the name.
-std::string panelKey(const Curve& curve) {
-  return curve.unit.empty() ? "\n" + curve.name.substr(0, curve.name.find('.')) : curve.unit;
 }
 
 struct Ticks {
@@ -171,6 +166,7 @@ class Layout {
     }
     chooseWindow();
     for (const Curve& curve : set_.curves()) shown_.push_back(show(curve));
+    tones_ = curveTones(set_);
     placePanels(width);
     drawSteps();
     for (const CurvePanel& panel : plot_.panels) drawPanel(panel);
@@ -211,7 +207,7 @@ class Layout {
     std::vector<std::string> keys;
     std::size_t longest = 0;
     for (std::size_t i = 0; i < shown_.size(); ++i) {
-      const std::string key = panelKey(*shown_[i].curve);
+      const std::string key = panelOf(*shown_[i].curve);
       const auto found = std::find(keys.begin(), keys.end(), key);
       const auto index = static_cast<std::size_t>(found - keys.begin());
       if (found == keys.end()) keys.push_back(key), plot_.panels.emplace_back();
@@ -333,8 +329,8 @@ class Layout {
 
   void drawCurve(const CurvePanel& panel, std::size_t index, std::vector<Ending>& endings) {
     const Shown& shown = shown_[index];
-    const Tone tone = curveTone(index);
-    const bool dashed = index / 6 % 2 == 1, smoothed = shown.smoothed;
+    const Tone tone = tones_[index].tone;
+    const bool dashed = tones_[index].dashed, smoothed = shown.smoothed;
     const auto pointOf = [&](const Sample& s) { return Point{plot_.xOf(s.at), panel.yOf(s.value)}; };
     const auto draw = [&](bool smooth, float width, float opacity) {
       Decimation pieces(plot_.first, plot_.last, panel.plot.width);
@@ -391,7 +387,7 @@ class Layout {
     const float edge = panel.plot.x + panel.plot.width;
     const float room = plot_.figure.bounds.width - edge - 20;
     for (std::size_t i = 0; i < endings.size(); ++i) {
-      const Tone tone = curveTone(endings[i].curve);
+      const Tone tone = tones_[endings[i].curve].tone;
       line({std::min(endings[i].at.x + 3, edge), endings[i].at.y}, {edge + 8, y[i]}, tone, 0.8f, 0.6f);
       FigureLabel name{{edge + 11, y[i] + 3.5f},
                        shown_[endings[i].curve].curve->name + "  " + brief(endings[i].value),
@@ -435,7 +431,7 @@ class Layout {
       const CurvePoint& point = *columns[i].point;
       FigureBox box;
       box.rect = {left, panel.plot.y, right - left, panel.plot.height};
-      box.tone = curveTone(columns[i].curve);
+      box.tone = tones_[columns[i].curve].tone;
       box.outlined = box.filled = false;
       box.id = {MarkId::Kind::measure, point.run, point.step, static_cast<std::int64_t>(columns[i].curve)};
       box.tooltip = "step " + grouped(point.at);
@@ -514,6 +510,7 @@ class Layout {
   const CurveOptions& options_;
   CurvePlot plot_;
   std::vector<Shown> shown_;
+  std::vector<CurveTone> tones_;
 };
 
 }  // namespace

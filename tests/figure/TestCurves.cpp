@@ -7,7 +7,7 @@
 #include <random>
 #include <set>
 
-#include "core/figure/Curves.h"
+#include "core/figure/CurveTones.h"
 #include "core/figure/Writers.h"
 
 using namespace decoscope;
@@ -338,6 +338,29 @@ class TestCurves : public QObject {
     // Beyond six colours lines are dashed.
     QVERIFY(curveTone(6) == curveTone(0) && linesOf(plot, 6).size() == 2);
     QVERIFY(linesOf(plot, 0)[0]->dashed != linesOf(plot, 0)[1]->dashed);
+  }
+
+  // What joins a panel late takes a tone that its neighbours do not have, and nobody's tone changes.
+  void tonesAreApartWithinAPanel() {
+    CurveSet set;
+    std::vector<CurveTone> before;
+    for (const auto& [name, unit] : {std::pair{"loss", "nats"},
+                                     {"loss.exit_2", "nats"},
+                                     {"loss.next", "nats"},
+                                     {"learning_rate", ""},
+                                     {"gradient_norm", ""},
+                                     {"speed", "tokens/s"},
+                                     {"loss.exit_4", "nats"},
+                                     {"held_out", "bits"}}) {
+      set.add(record(0, {MeasureFact{name, 1, unit}}));
+      const std::vector<CurveTone> tones = curveTones(set);
+      for (std::size_t i = 0; i < before.size(); ++i) QVERIFY(tones[i].tone == before[i].tone);
+      before = tones;
+    }
+    for (std::size_t i = 0; i < 6; ++i) QCOMPARE(before[i].tone, curveTone(i));
+    QCOMPARE(before[6].tone, Tone::curve3);
+    for (const CurveTone& tone : before) QVERIFY(!tone.dashed);
+    QCOMPARE(panelOf(set.curves()[3]), std::string("\nlearning_rate"));
   }
 
   // A polyline of four points is no Bézier curve, and the same figure gives the same bytes.

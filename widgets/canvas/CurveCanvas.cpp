@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/figure/CurveTones.h"
 #include "widgets/models/Numbers.h"
 #include "widgets/style/Style.h"
 
@@ -276,6 +277,7 @@ void CurveCanvas::drawPlace(FigurePainter& painter, const MarkId& mark, bool rea
     Colour colour;
   };
   std::vector<Row> rows;
+  const std::vector<CurveTone> tones = curveTones(set());
   for (const CurvePanel& panel : plot_.panels)
     painter.overlayLine({std::round(x), panel.plot.y - up},
                         {std::round(x), panel.plot.y - up + panel.plot.height}, theme.dim, 1);
@@ -283,7 +285,7 @@ void CurveCanvas::drawPlace(FigurePainter& painter, const MarkId& mark, bool rea
     const auto* fact = std::get_if<MeasureFact>(&event);
     if (!fact) continue;
     const std::size_t curve = set().indexOf(*fact);
-    const Colour colour = theme.style(curveTone(curve)).edge;
+    const Colour colour = theme.style(tones[curve].tone).edge;
     rows.push_back({fact->name, significant(fact->value, 5).toStdString(), colour});
     for (const CurvePanel& panel : plot_.panels) {
       if (std::find(panel.curves.begin(), panel.curves.end(), curve) == panel.curves.end()) continue;

@@ -32,6 +32,7 @@ QString milliseconds(double value) {
 QString bytesText(std::int64_t bytes) {
   return bytes >= 1'000'000'000 ? QStringLiteral("%1 GB").arg(static_cast<double>(bytes) / 1e9, 0, 'f', 2)
          : bytes < 1'000'000    ? QStringLiteral("%1 kB").arg(bytes / 1000)
+         : bytes < 10'000'000   ? QStringLiteral("%1 MB").arg(static_cast<double>(bytes) / 1e6, 0, 'f', 1)
                                 : QStringLiteral("%1 MB").arg(bytes / 1'000'000);
 }
 

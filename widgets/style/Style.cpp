@@ -43,7 +43,7 @@ QToolButton[flat="true"]:hover { background: @raised; color: @text; }
 QToolButton::menu-indicator { image: none; width: 0; }
 QPushButton { background: @raised; border: 1px solid @line; border-radius: 6px; padding: 5px 14px; }
 QPushButton:hover { border-color: @dim; }
-QPushButton:default { background: @primary; border-color: @primaryLine; }
+QPushButton:default, QPushButton[primary="true"] { background: @primary; border-color: @primaryLine; }
 QPushButton:disabled { color: @faint; }
 QComboBox, QLineEdit, QSpinBox, QDoubleSpinBox, QPlainTextEdit, QTextEdit { background: @field; border: 1px solid @line; border-radius: 5px; padding: 3px 7px; selection-background-color: @select; selection-color: @text; }
 QComboBox:focus, QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus, QPlainTextEdit:focus { border-color: @accent; }
