@@ -145,6 +145,7 @@ void MainWindow::buildCentre() {
   connect(start_, &StartPage::sampleWanted, this, &MainWindow::openSampleSession);
   connect(start_, &StartPage::sessionWanted, this, &MainWindow::openPath);
   connect(start_, &StartPage::modelWanted, this, [this](const QString& name) { loadModel(name); });
+  connect(start_, &StartPage::bundledWanted, this, &MainWindow::openBundled);
   connect(start_, &StartPage::openWanted, this, &MainWindow::openDialog);
 
   auto* splitter = new QSplitter(Qt::Vertical);
@@ -184,9 +185,12 @@ void MainWindow::buildCentre() {
   scrubLayout->addWidget(colour);
   latticeLayout->addWidget(scrubRow);
   tabs_->addTab(latticePage_, tr("Lattice"));
+  curves_ = new CurveCanvas(line_, selection_);
+  tabs_->addTab(curves_, tr("Curves"));
 
   treeModel_ = new TreeOutlineModel(line_, this);
   latticeModel_ = new LatticeModel(line_, this);
+  measureModel_ = new MeasureModel(line_, this);
   outline_ = new QTreeView;
   outline_->setObjectName("outline");
   outline_->setAccessibleName(tr("Draft trees as an outline"));
@@ -200,11 +204,24 @@ void MainWindow::buildCentre() {
   latticeTable_->setAccessibleName(tr("Lattice as a table"));
   latticeTable_->setModel(latticeModel_);
   latticeTable_->setFont(mono);
+  measureTable_ = new QTableView;
+  measureTable_->setObjectName("measureTable");
+  measureTable_->setAccessibleName(tr("Measured numbers as a table"));
+  measureTable_->setModel(measureModel_);
+  measureTable_->setFont(mono);
+  measureTable_->verticalHeader()->hide();
+  measureTable_->setShowGrid(false);
+  // As wide as what is in sight: a long training's numbers are not all looked at.
+  measureTable_->horizontalHeader()->setResizeContentsPrecision(0);
+  measureTable_->horizontalHeader()->setSectionResizeMode(QHeaderView::ResizeToContents);
+  measureTable_->horizontalHeader()->setMinimumSectionSize(96);
   linkSelection(outline_, treeModel_, selection_);
+  linkSelection(measureTable_, measureModel_, selection_);
   linkSelection(latticeTable_, latticeModel_, selection_);
   outlinePages_ = new QStackedWidget;
   outlinePages_->addWidget(outline_);
   outlinePages_->addWidget(latticeTable_);
+  outlinePages_->addWidget(measureTable_);
   tabs_->addTab(outlinePages_, tr("Outline"));
 
   eventLog_ = new EventLog(events_, selection_);
@@ -219,35 +236,23 @@ void MainWindow::buildCentre() {
   pages_->addWidget(splitter);
   setCentralWidget(centre);
 
-  for (FigureCanvas* canvas : {static_cast<FigureCanvas*>(tree_), static_cast<FigureCanvas*>(lattice_)})
+  for (FigureCanvas* canvas : {static_cast<FigureCanvas*>(tree_), static_cast<FigureCanvas*>(lattice_),
+                               static_cast<FigureCanvas*>(curves_)})
     connect(canvas, &FigureCanvas::contextMenuWanted, this, &MainWindow::contextMenu);
   connect(transcript_, &TranscriptView::contextMenuWanted, this, &MainWindow::contextMenu);
   connect(line_, &Line::reset, this, [this] {
     head_ = -1;
     scrub_->setRange(0, std::max(0, line_->count() - 1));
     scrub_->setValue(scrub_->maximum());
-    tabs_->setTabEnabled(tabs_->indexOf(latticePage_), line_->hasCells());
-    outlinePages_->setCurrentIndex(line_->hasCells() ? 1 : 0);
-    tabByItself_ = true;
-    if (line_->hasCells())
-      tabs_->setCurrentWidget(latticePage_);
-    else if (tabs_->currentWidget() == latticePage_)
-      tabs_->setCurrentWidget(tree_);
-    tabByItself_ = false;
+    arrangeViews(true);
   });
   connect(line_, &Line::appended, this, [this] {
     const bool atEnd = scrub_->value() == scrub_->maximum();
     scrub_->setRange(0, std::max(0, line_->count() - 1));
     if (atEnd) scrub_->setValue(scrub_->maximum());
-    const int lattice = tabs_->indexOf(latticePage_);
-    if (line_->hasCells() && !tabs_->isTabEnabled(lattice)) {
-      tabs_->setTabEnabled(lattice, true);
-      tabByItself_ = true;
-      tabs_->setCurrentIndex(lattice);
-      tabByItself_ = false;
-      outlinePages_->setCurrentIndex(1);
-    }
+    arrangeViews(false);
   });
+  arrangeViews(true);
   connect(selection_, &Selection::changed, this, [this] {
     updateActions();
     updateStatus();

@@ -7,13 +7,16 @@
 #include <memory>
 #include <optional>
 
+#include "app/BundledStart.h"
 #include "app/ChatDialog.h"
 #include "app/ModelCatalog.h"
 #include "app/SessionController.h"
 #include "core/figure/Layouts.h"
+#include "widgets/canvas/CurveCanvas.h"
 #include "widgets/canvas/LatticeCanvas.h"
 #include "widgets/canvas/TreeCanvas.h"
 #include "widgets/models/EventModel.h"
+#include "widgets/models/MeasureModel.h"
 #include "widgets/models/OutlineModels.h"
 #include "widgets/models/RunTreeModel.h"
 #include "widgets/models/ViewHistory.h"
@@ -52,7 +55,10 @@ class MainWindow final : public QMainWindow {
   void openPath(const QString& path);  // a session, a model file or a model folder
   void openSampleSession();
   void loadModel(const QString& nameOrPath, const QString& role = QStringLiteral("target"));
+  // Opens a model that comes with the program, its drafter, a method and a prompt: what is left is Step.
+  void openBundled(const BundledStart& start);
   void setPrompt(const QString& text, bool chat);
+
   void setChat(const std::vector<ChatTurn>& turns);  // the last of them is what the prompt field shows
   bool setMethod(const QString& method);
   bool setParameter(const QString& assignment);  // "name=value"; false when it does not fit
@@ -60,7 +66,7 @@ class MainWindow final : public QMainWindow {
   void newRun(const Continuation& next = {});
   void step(int count = 1);
   void showRun(RunId run);
-  void showView(const QString& name);  // tree, lattice, outline, events, start
+  void showView(const QString& name);  // tree, lattice, curves, outline, events, start
   void applyTheme(bool dark);
   bool settled() const;  // nothing loading, running, or being laid out
   SessionController& controller() { return *controller_; }
@@ -86,6 +92,10 @@ class MainWindow final : public QMainWindow {
   void buildDocks();
   void buildStatusBar();
   void connectSession();
+  // Shows the views that the run has something for; a fresh run is shown by the one that says most about it.
+  void arrangeViews(bool fresh);
+  FigureCanvas* currentCanvas() const;
+  void copyCurves();
 
   void refresh();  // after a change of the session
   void updateActions();
@@ -93,6 +103,8 @@ class MainWindow final : public QMainWindow {
   void fillModelMenu();
   void modelDialog();
   void fillDrafterMenu();
+  void showDrafter();
+
   void methodChosen();
   void readFormFrom(const RunInfo& info);
   void chatDialog();
@@ -157,13 +169,15 @@ class MainWindow final : public QMainWindow {
   QTabWidget* tabs_ = nullptr;
   TreeCanvas* tree_ = nullptr;
   LatticeCanvas* lattice_ = nullptr;
+  CurveCanvas* curves_ = nullptr;
   QWidget* latticePage_ = nullptr;
   QSlider* scrub_ = nullptr;
   QTreeView *outline_ = nullptr, *runView_ = nullptr;
-  QTableView* latticeTable_ = nullptr;
+  QTableView *latticeTable_ = nullptr, *measureTable_ = nullptr;
   QStackedWidget* outlinePages_ = nullptr;
   TreeOutlineModel* treeModel_ = nullptr;
   LatticeModel* latticeModel_ = nullptr;
+  MeasureModel* measureModel_ = nullptr;
   EventLog* eventLog_ = nullptr;
   RoundsTimeline* timeline_ = nullptr;
   Inspector* inspector_ = nullptr;

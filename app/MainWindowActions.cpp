@@ -66,6 +66,9 @@ void MainWindow::buildActions() {
   action("edit.copyMarkdown", tr("Copy as &Markdown"), {}, [this] { copyAs("markdown"); });
   action("edit.copyLatex", tr("Copy as &LaTeX"), {}, [this] { copyAs("latex"); });
   action(
+      "edit.copyCurves", tr("Copy &curves as a table"), {}, [this] { copyCurves(); },
+      tr("The measured numbers of the steps in sight, every digit, separated by tabs"));
+  action(
       "edit.conversation", tr("Con&versation…"), QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_C),
       [this] { chatDialog(); }, tr("The messages of a chat, and what the model reads"));
   action("edit.defaults", tr("Parameters to &defaults"), {}, [this] {
@@ -108,11 +111,10 @@ void MainWindow::buildActions() {
 
   action("view.tree", tr("&Draft tree"), QKeySequence(Qt::CTRL | Qt::Key_1), [this] { showView("tree"); });
   action("view.lattice", tr("&Lattice"), QKeySequence(Qt::CTRL | Qt::Key_2), [this] { showView("lattice"); });
+  action("view.curves", tr("&Curves"), QKeySequence(Qt::CTRL | Qt::Key_5), [this] { showView("curves"); });
   action("view.outline", tr("&Outline"), QKeySequence(Qt::CTRL | Qt::Key_3), [this] { showView("outline"); });
   action("view.events", tr("&Events"), QKeySequence(Qt::CTRL | Qt::Key_4), [this] { showView("events"); });
-  const auto canvas = [this]() -> FigureCanvas* {
-    return tabs_->currentWidget() == latticePage_ ? static_cast<FigureCanvas*>(lattice_) : tree_;
-  };
+  const auto canvas = [this] { return currentCanvas(); };
   action("view.fit", tr("&Fit everything"), QKeySequence(Qt::CTRL | Qt::Key_0),
          [canvas] { canvas()->setFollowing(false), canvas()->fitAll(); });
   action("view.actual", tr("&Actual size"), {}, [canvas] { canvas()->actualSize(); });
@@ -122,8 +124,10 @@ void MainWindow::buildActions() {
       action("view.follow", tr("Follo&w the newest round"), QKeySequence(Qt::CTRL | Qt::Key_L), [] {});
   follow->setCheckable(true);
   follow->setChecked(true);
-  connect(follow, &QAction::toggled, tree_, &FigureCanvas::setFollowing);
-  connect(tree_, &FigureCanvas::followingChanged, follow, &QAction::setChecked);
+  for (FigureCanvas* one : {static_cast<FigureCanvas*>(tree_), static_cast<FigureCanvas*>(curves_)}) {
+    connect(follow, &QAction::toggled, one, &FigureCanvas::setFollowing);
+    connect(one, &FigureCanvas::followingChanged, follow, &QAction::setChecked);
+  }
   QAction* dark =
       action("view.dark", tr("Dar&k theme"), QKeySequence(Qt::CTRL | Qt::SHIFT | Qt::Key_D), [] {});
   dark->setCheckable(true);
@@ -150,6 +154,9 @@ void MainWindow::buildActions() {
       tr("The current view as SVG, PDF, PNG or TikZ"));
   action("export.jsonl", tr("Trace as &JSONL…"), {}, [this] { exportTrace("jsonl"); });
   action("export.csv", tr("Tokens as &CSV…"), {}, [this] { exportTrace("csv"); });
+  action(
+      "export.measures", tr("&Measures as CSV…"), {}, [this] { exportTrace("measures"); },
+      tr("A row for each number that was measured"));
   action("export.window", tr("Picture of the &window…"), {}, [this] {
     const QString path =
         QFileDialog::getSaveFileName(this, tr("Picture of the window"), {}, tr("PNG (*.png)"));
@@ -190,17 +197,18 @@ void MainWindow::buildMenus() {
   fill(file, {"file.sample", "", "file.saveAs", "", "file.quit"});
   fill(menuBar()->addMenu(tr("&Edit")),
        {"edit.undo", "edit.redo", "", "edit.copyText", "edit.copyToken", "edit.copyJson", "edit.copyMarkdown",
-        "edit.copyLatex", "", "edit.conversation", "edit.defaults"});
+        "edit.copyLatex", "edit.copyCurves", "", "edit.conversation", "edit.defaults"});
   fill(menuBar()->addMenu(tr("&Run")),
        {"run.new", "", "run.step", "run.back", "run.first", "run.run", "run.pause", "run.stop", "",
         "run.toReject", "run.nextReject", "run.condition", "", "run.fork", "run.force"});
   QMenu* view = menuBar()->addMenu(tr("&View"));
-  fill(view, {"view.tree", "view.lattice", "view.outline", "view.events", "", "view.fit", "view.actual",
-              "view.in", "view.out", "view.follow", "", "view.dark", "view.motion", ""});
+  fill(view, {"view.tree", "view.lattice", "view.curves", "view.outline", "view.events", "", "view.fit",
+              "view.actual", "view.in", "view.out", "view.follow", "", "view.dark", "view.motion", ""});
   for (const char* name : {"runDock", "inspectorDock"})
     view->addAction(findChild<QDockWidget*>(name)->toggleViewAction());
   fill(view, {"view.resetLayout"});
-  fill(menuBar()->addMenu(tr("E&xport")), {"export.figure", "export.jsonl", "export.csv", "export.window"});
+  fill(menuBar()->addMenu(tr("E&xport")),
+       {"export.figure", "export.jsonl", "export.csv", "export.measures", "export.window"});
   fill(menuBar()->addMenu(tr("&Help")), {"help.palette", "help.keys", "", "help.about"});
   auto* commands = new QToolButton;
   commands->setObjectName("commandsHint");
@@ -220,7 +228,8 @@ void MainWindow::trackViews() {
     if (now.kind != MarkId::Kind::none && before.kind != MarkId::Kind::none)
       history_->record(selected, QVariant::fromValue(before), QVariant::fromValue(now));
   });
-  for (FigureCanvas* canvas : {static_cast<FigureCanvas*>(tree_), static_cast<FigureCanvas*>(lattice_)}) {
+  for (FigureCanvas* canvas : {static_cast<FigureCanvas*>(tree_), static_cast<FigureCanvas*>(lattice_),
+                               static_cast<FigureCanvas*>(curves_)}) {
     const int zoom = history_->track(tr("zoom"), [canvas](const QVariant& view) {
       canvas->setFollowing(false);
       canvas->glideTo(view.value<CanvasView>());
@@ -265,9 +274,12 @@ void MainWindow::updateActions() {
   const SessionState& state = controller_->state();
   const bool busy = controller_->busy(), hasRun = static_cast<bool>(line_->run()),
              hasModel = !state.modelName.empty();
-  const bool ended = hasRun && line_->info() && !line_->info()->stopReason.empty() &&
-                     line_->info()->state != RunState::stopped && line_->info()->state != RunState::paused &&
-                     head() >= line_->count() && !formDiffers() && !promptEdited();
+  // A training has no text to go on from: with a changed prompt a new run begins.
+  const bool training = line_->isTraining();
+  const bool ended =
+      hasRun && line_->info() && head() >= line_->count() && !formDiffers() && !promptEdited() &&
+      (training || (!line_->info()->stopReason.empty() && line_->info()->state != RunState::stopped &&
+                    line_->info()->state != RunState::paused));
   actions_["run.step"]->setEnabled(!busy && (hasModel || head() < line_->count()) && !ended &&
                                    !state.readOnly);
   actions_["run.run"]->setEnabled(state.activity == Activity::running ||
@@ -278,12 +290,13 @@ void MainWindow::updateActions() {
   actions_["run.stop"]->setEnabled(busy);
   actions_["run.back"]->setEnabled(hasRun && head() > 0);
   actions_["run.first"]->setEnabled(hasRun && head() > 0);
-  actions_["run.nextReject"]->setEnabled(hasRun);
+  actions_["run.nextReject"]->setEnabled(hasRun && !training);
   actions_["run.new"]->setEnabled(!busy && hasModel && !state.readOnly);
   actions_["run.condition"]->setEnabled(!busy && hasModel && !ended);
   actions_["run.toReject"]->setEnabled(!busy && hasModel && !ended);
   for (const char* id : {"run.fork", "run.force"})
-    actions_[id]->setEnabled(!busy && hasRun && line_->count() > 0 && hasModel && !state.readOnly);
+    actions_[id]->setEnabled(!busy && hasRun && !training && line_->count() > 0 && hasModel &&
+                             !state.readOnly);
   // A canvas is filled in any order: a single token of it cannot be forced.
   const MethodCard* shown = hasRun && line_->info() ? controller_->method(line_->info()->method) : nullptr;
   if (shown && std::find(shown->needs.begin(), shown->needs.end(), "masked diffusion") != shown->needs.end())
@@ -291,7 +304,12 @@ void MainWindow::updateActions() {
   actions_["edit.undo"]->setEnabled(history_->canUndo());
   actions_["edit.redo"]->setEnabled(history_->canRedo());
   actions_["export.figure"]->setEnabled(hasRun && line_->count() > 0);
-  for (const char* id : {"export.jsonl", "export.csv", "file.saveAs"}) actions_[id]->setEnabled(hasRun);
+  for (const char* id : {"export.jsonl", "file.saveAs"}) actions_[id]->setEnabled(hasRun);
+  actions_["export.csv"]->setEnabled(hasRun && !training);
+  actions_["edit.copyText"]->setEnabled(hasRun && !training);
+  for (const char* id : {"export.measures", "edit.copyCurves", "view.curves"})
+    actions_[id]->setEnabled(line_->hasMeasures());
+  for (const char* id : {"view.tree", "view.lattice"}) actions_[id]->setEnabled(!training);
   const QString note = !hasRun          ? QString()
                        : promptEdited() ? tr("The prompt has changed: Step begins a new run.")
                        : formDiffers()  ? tr("Changed: Step goes on as a fork at round %1.").arg(head())
@@ -343,6 +361,7 @@ void MainWindow::updateStatus() {
   QString where;
   if (line_->run()) {
     where = head() < line_->count() ? tr("at step %1 of %2").arg(head()).arg(line_->count())
+            : line_->isTraining()   ? tr("%1 records").arg(line_->count())
                                     : tr("step %1").arg(line_->count());
     if (line_->count() < line_->expected())
       where = tr("loading %1 of %2 steps").arg(line_->count()).arg(line_->expected());
@@ -354,6 +373,8 @@ void MainWindow::updateStatus() {
     saved_->setText(line_->run() ? tr("not saved: in memory") : QString());
   else if (state.readOnly)
     saved_->setText(tr("read only"));
+  else if (line_->isTraining())
+    saved_->setText(tr("saved"));
   else
     saved_->setText(state.run && state.run == line_->run() && state.durable > 0
                         ? tr("saved to step %1 · %L2 nodes").arg(state.durable).arg(line_->nodes())

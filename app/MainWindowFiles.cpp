@@ -95,33 +95,25 @@ void MainWindow::contextMenu(const MarkId& mark, const QPoint& at) {
     }
   }
   if (mark.kind != MarkId::Kind::none) {
-    menu.addAction(actions_["run.fork"]);
-    menu.addAction(actions_["run.force"]);
-    menu.addSeparator();
+    if (!line_->isTraining()) {
+      menu.addAction(actions_["run.fork"]);
+      menu.addAction(actions_["run.force"]);
+      menu.addSeparator();
+    }
     QMenu* copy = menu.addMenu(tr("Copy as"));
     for (const char* id : {"edit.copyToken", "edit.copyJson", "edit.copyMarkdown", "edit.copyLatex"})
       copy->addAction(actions_[id]);
   }
-  menu.addAction(actions_["edit.copyText"]);
+  menu.addAction(actions_[line_->isTraining() ? "edit.copyCurves" : "edit.copyText"]);
   menu.addSeparator();
   for (const char* id : {"view.fit", "view.actual", "export.figure"}) menu.addAction(actions_[id]);
   menu.exec(at);
 }
 
-std::optional<Figure> MainWindow::currentFigure() const {
-  if (line_->count() == 0) return std::nullopt;
-  if (tabs_->currentWidget() == latticePage_)
-    return layoutLattice(line_->steps(), line_->labels(), lattice_->colour(), lattice_->throughStep());
-  if (tabs_->currentWidget() == tree_ || tabs_->currentWidget() == outlinePages_) {
-    const int index = shownIndex();
-    return layoutTree(*line_->step(index), line_->rootOf(index), line_->labels());
-  }
-  return std::nullopt;
-}
-
 void MainWindow::exportFigure() {
-  const QStringList names{tr("The current view"), tr("Transcript"), tr("Rounds"),
-                          tr("Distribution at the selection"), tr("All draft trees")};
+  const QStringList names{tr("The current view"), tr("Transcript"),
+                          tr("Rounds"),           tr("Distribution at the selection"),
+                          tr("All draft trees"),  tr("Curves")};
   QDialog dialog(this);
   dialog.setObjectName("exportDialog");
   dialog.setWindowTitle(tr("Export a figure"));
@@ -163,7 +155,9 @@ void MainWindow::exportFigure() {
     for (int i = 0; i < line_->count(); ++i) roots.push_back(line_->rootOf(i));
     figure = layoutTrees(line_->steps(), roots, line_->labels());
   }
-  if (!figure) {
+  if (what->currentIndex() == 5 && line_->hasMeasures()) figure = layoutCurves(*line_->curves()).figure;
+  const bool ofText = what->currentIndex() > 0 && what->currentIndex() < 5;
+  if (!figure || (ofText && line_->isTraining())) {
     showMessage(tr("This view has no figure; choose another one."));
     return;
   }
@@ -190,14 +184,15 @@ void MainWindow::exportFigure() {
 }
 
 void MainWindow::exportTrace(const QString& kind) {
-  const QString path =
-      QFileDialog::getSaveFileName(this, tr("Export the trace"), "trace." + kind,
-                                   kind == "csv" ? tr("CSV (*.csv)") : tr("JSON lines (*.jsonl)"));
+  const QString path = QFileDialog::getSaveFileName(
+      this, tr("Export the trace"), kind == "measures" ? "measures.csv" : "trace." + kind,
+      kind == "jsonl" ? tr("JSON lines (*.jsonl)") : tr("CSV (*.csv)"));
   if (path.isEmpty() || !line_->source()) return;
   QThreadPool::globalInstance()->start([this, guard = QPointer<MainWindow>(this), source = line_->source(),
                                         run = line_->run(), kind, path = path.toStdString()] {
     std::ofstream out(path, std::ios::binary);
-    Status status = kind == "csv" ? exportCsv(*source, run, out) : exportJsonl(*source, run, out);
+    const auto exporter = kind == "csv" ? exportCsv : kind == "measures" ? exportMeasuresCsv : exportJsonl;
+    Status status = exporter(*source, run, out);
     out.close();
     if (status && !out)
       status = fail(ErrorCode::failed, "the file could not be written", path,

@@ -15,7 +15,6 @@
 #include <QPushButton>
 #include <QSettings>
 #include <QStackedWidget>
-#include <QTabWidget>
 #include <QToolBar>
 #include <QToolButton>
 #include <QTreeView>
@@ -71,7 +70,7 @@ void MainWindow::fillDrafterMenu() {
   drafterMenu_->clear();
   const auto choose = [this](const QString& path) {
     roles_["drafter"] = path;
-    drafter_->setText(tr("drafter: %1 ▾").arg(QFileInfo(path).completeBaseName()));
+    showDrafter();
     if (!controller_->state().modelName.empty()) loadModel(path, QStringLiteral("drafter"));
   };
   for (const ModelEntry& entry : catalog_->models()) {
@@ -87,7 +86,13 @@ void MainWindow::fillDrafterMenu() {
                                                       tr("Models (*.gguf *.json);;All files (*)"));
     if (!path.isEmpty()) choose(path.endsWith(".json") ? "table:" + path : path);
   });
-  if (roles_["drafter"].isEmpty()) drafter_->setText(tr("drafter: none ▾"));
+  showDrafter();
+}
+
+void MainWindow::showDrafter() {
+  const QString chosen = roles_["drafter"];
+  drafter_->setText(
+      tr("drafter: %1 ▾").arg(chosen.isEmpty() ? tr("none") : QFileInfo(chosen).completeBaseName()));
 }
 
 void MainWindow::loadModel(const QString& nameOrPath, const QString& role) {
@@ -95,6 +100,18 @@ void MainWindow::loadModel(const QString& nameOrPath, const QString& role) {
   if (controller_->state().activity == Activity::running) controller_->port().stop();
   controller_->port().loadModel(role.toStdString(), nameOrPath.toStdString(), loadDtype_.toStdString(),
                                 loadDevice_.toStdString());
+}
+
+void MainWindow::openBundled(const BundledStart& start) {
+  if (start.drafter.isEmpty())
+    roles_.erase("drafter");
+  else
+    roles_["drafter"] = start.drafter;
+  showDrafter();
+  setMethod(start.method);
+  setPrompt(start.prompt, true);
+  loadModel(start.target);
+  prompt_->setFocus();
 }
 
 bool MainWindow::setMethod(const QString& method) {
@@ -248,7 +265,7 @@ std::vector<std::string> MainWindow::changedAssignments() const {
 }
 
 bool MainWindow::formDiffers() const {
-  if (!line_->info()) return false;
+  if (!line_->info() || line_->isTraining()) return false;
   const RunInfo& info = *line_->info();
   return method_->currentData().toString().toStdString() != info.method || !changedAssignments().empty() ||
          seed_->text().trimmed() != QString::number(info.seed) ||
@@ -557,7 +574,8 @@ void MainWindow::showRun(RunId run) {
   selection_->clear();
   line_->show(controller_->port().trace(), run);
   runs_->setCurrent(run);
-  if (line_->info()) readFormFrom(*line_->info());
+  // What a training was made with is in its own card; the form stays as it is, for the next run.
+  if (line_->info() && !line_->isTraining()) readFormFrom(*line_->info());
   const QModelIndex at = runs_->indexOf(run);
   if (at.isValid() && runView_->currentIndex().siblingAtColumn(0) != at) runView_->setCurrentIndex(at);
   pages_->setCurrentIndex(1);
@@ -582,22 +600,6 @@ void MainWindow::readFormFrom(const RunInfo& info) {
   }
   filling_ = false;
   promptTouched_ = false;
-}
-
-void MainWindow::showView(const QString& name) {
-  const QHash<QString, QWidget*> pages{{"tree", tree_},
-                                       {"lattice", latticePage_},
-                                       {"outline", outlinePages_},
-                                       {"events", reinterpret_cast<QWidget*>(tabs_->widget(3))}};
-  if (name == "start")
-    pages_->setCurrentIndex(0);
-  else if (QWidget* page = pages.value(name); page && tabs_->isTabEnabled(tabs_->indexOf(page)))
-    tabs_->setCurrentWidget(page);
-}
-
-bool MainWindow::settled() const {
-  return !controller_->busy() && !tree_->layingOut() && !lattice_->layingOut() &&
-         line_->count() >= line_->expected();
 }
 
 }  // namespace decoscope

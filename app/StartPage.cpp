@@ -27,7 +27,12 @@ void clear(QLayout* layout) {
 
 }  // namespace
 
-StartPage::StartPage(QWidget* parent) : QWidget(parent), recent_(new QVBoxLayout), models_(new QVBoxLayout) {
+StartPage::StartPage(QWidget* parent)
+    : QWidget(parent),
+      recent_(new QVBoxLayout),
+      bundled_(new QVBoxLayout),
+      models_(new QVBoxLayout),
+      bundledSection_(new QWidget) {
   setObjectName("startPage");
   auto* outer = new QVBoxLayout(this);
   outer->setContentsMargins(56, 48, 56, 48);
@@ -59,22 +64,37 @@ StartPage::StartPage(QWidget* parent) : QWidget(parent), recent_(new QVBoxLayout
   outer->addSpacing(20);
   auto* columns = new QHBoxLayout;
   columns->setSpacing(40);
-  for (const auto& [name, list] :
-       {std::pair{tr("RECENT SESSIONS"), recent_}, {tr("MODELS ON THIS COMPUTER"), models_}}) {
-    auto* column = new QVBoxLayout;
-    column->setSpacing(6);
-    column->addWidget(heading(name));
+  const auto column = [&] {
+    auto* made = new QVBoxLayout;
+    made->setSpacing(6);
+    columns->addLayout(made, 1);
+    return made;
+  };
+  const auto section = [](QVBoxLayout* into, const QString& name, QVBoxLayout* list) {
+    into->addWidget(heading(name));
     list->setSpacing(6);
-    column->addLayout(list);
-    column->addStretch(1);
-    columns->addLayout(column, 1);
-  }
+    into->addLayout(list);
+  };
+  auto* left = column();
+  section(left, tr("RECENT SESSIONS"), recent_);
+  left->addStretch(1);
+  auto* right = column();
+  bundledSection_->setObjectName("bundledModels");
+  auto* bundled = new QVBoxLayout(bundledSection_);
+  bundled->setContentsMargins(0, 0, 0, 14);
+  bundled->setSpacing(6);
+  section(bundled, tr("BUNDLED MODELS"), bundled_);
+  bundledSection_->hide();
+  right->addWidget(bundledSection_);
+  section(right, tr("MODELS ON THIS COMPUTER"), models_);
+  right->addStretch(1);
   outer->addLayout(columns);
   outer->addStretch(1);
 }
 
 void StartPage::show(const QStringList& recent, const std::vector<ModelEntry>& models) {
   clear(recent_);
+  clear(bundled_);
   clear(models_);
   const auto none = [](QVBoxLayout* layout, const QString& text) {
     auto* label = new QLabel(text);
@@ -89,24 +109,41 @@ void StartPage::show(const QStringList& recent, const std::vector<ModelEntry>& m
     recent_->addWidget(button);
   }
   if (recent.isEmpty()) none(recent_, tr("None yet"));
-  for (std::size_t i = 0; i < models.size() && i < 8; ++i) {
-    const CatalogEntry& model = models[i].file;
-    const ModelInfo& info = models[i].info;
-    QString what = bytesText(model.bytes) + QStringLiteral(" · ") + QString::fromStdString(model.format);
-    if (models[i].described && models[i].problem.isEmpty())
-      what += tr(" · %1 parameters · %2")
-                  .arg(ModelCatalog::parametersText(info.parameters), QString::fromStdString(info.fileType));
-    auto* button = new QPushButton(QString::fromStdString(model.name) + QStringLiteral("    ") + what);
-    button->setToolTip(QString::fromStdString(model.path) +
-                       (models[i].problem.isEmpty() ? QString() : QStringLiteral("\n") + models[i].problem));
-    button->setEnabled(models[i].problem.isEmpty());
-    connect(button, &QPushButton::clicked, this,
-            [this, name = QString::fromStdString(model.name)] { Q_EMIT modelWanted(name); });
-    models_->addWidget(button);
+  const std::vector<ModelEntry> bundled = bundledEntries(models);
+  bundledSection_->setVisible(!bundled.empty());
+  if (const auto start = bundledStart(models)) {
+    auto* step = new QPushButton(tr("Step %1: no download needed").arg(start->name));
+    step->setObjectName("stepBundled");
+    step->setProperty("primary", true);
+    step->setToolTip(start->drafter.isEmpty()
+                         ? tr("Opens it with a prompt; then press Step (F10)")
+                         : tr("Opens it with a prompt and its drafter; then press Step (F10)"));
+    connect(step, &QPushButton::clicked, this, [this, start = *start] { Q_EMIT bundledWanted(start); });
+    bundled_->addWidget(step);
   }
-  if (models.empty())
+  for (const ModelEntry& model : bundled) bundled_->addWidget(modelButton(model));
+  int shown = 0;
+  for (const ModelEntry& model : models)
+    if (model.file.source != "bundled" && shown++ < 8) models_->addWidget(modelButton(model));
+  if (shown == 0)
     none(models_, tr("None found. packaging/fetch-model brings SmolLM2, or open a GGUF file or a Hugging "
                      "Face folder."));
+}
+
+QPushButton* StartPage::modelButton(const ModelEntry& model) {
+  QString what =
+      bytesText(model.file.bytes) + QStringLiteral(" · ") + QString::fromStdString(model.file.format);
+  if (model.described && model.problem.isEmpty())
+    what += tr(" · %1 parameters · %2")
+                .arg(ModelCatalog::parametersText(model.info.parameters),
+                     QString::fromStdString(model.info.fileType));
+  auto* button = new QPushButton(QString::fromStdString(model.file.name) + QStringLiteral("    ") + what);
+  button->setToolTip(QString::fromStdString(model.file.path) +
+                     (model.problem.isEmpty() ? QString() : QStringLiteral("\n") + model.problem));
+  button->setEnabled(model.problem.isEmpty());
+  connect(button, &QPushButton::clicked, this,
+          [this, name = QString::fromStdString(model.file.name)] { Q_EMIT modelWanted(name); });
+  return button;
 }
 
 }  // namespace decoscope

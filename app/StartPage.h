@@ -1,11 +1,13 @@
-// What stands in the middle while nothing is open: the sample session, recent sessions, models on disk. GUI
-// thread.
+// What stands in the middle while nothing is open: the sample session, recent sessions, models that come with
+// the program, models on disk. GUI thread.
 #pragma once
 
 #include <QWidget>
 
+#include "app/BundledStart.h"
 #include "app/ModelCatalog.h"
 
+class QPushButton;
 class QVBoxLayout;
 
 namespace decoscope {
@@ -20,10 +22,14 @@ class StartPage final : public QWidget {
   void sampleWanted();
   void sessionWanted(const QString& path);
   void modelWanted(const QString& name);
+  void bundledWanted(const BundledStart& start);
+
   void openWanted();
 
  private:
-  QVBoxLayout *recent_, *models_;
+  QPushButton* modelButton(const ModelEntry& model);
+  QVBoxLayout *recent_, *bundled_, *models_;
+  QWidget* bundledSection_;
 };
 
 }  // namespace decoscope

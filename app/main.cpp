@@ -198,7 +198,7 @@ int main(int argc, char** argv) {
        {"node", "Select this node of the step", "node"},
        {"cell", "Select this position of the step", "position"},
        {"reject", "Select the first refused token from that step on"},
-       {"view", "tree, lattice, outline, events or start", "view"},
+       {"view", "tree, lattice, curves, outline, events or start", "view"},
        {"theme", "light or dark", "theme"},
        {"size", "Size of the window, WIDTHxHEIGHT", "size"},
        {"frame-times", "Scroll through the run in this many frames, print what they take as JSON, and quit",

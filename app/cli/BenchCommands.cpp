@@ -4,6 +4,8 @@
 #include <filesystem>
 #include <iostream>
 
+#include "app/cli/Figures.h"
+#include "app/cli/MethodsSuite.h"
 #include "app/cli/Peer.h"
 #include "app/cli/RunJson.h"
 #include "core/model/scripted/TableModel.h"
@@ -17,26 +19,18 @@ namespace decoscope::cli {
 
 namespace {
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  if (values.empty()) return 0;
-  const std::size_t half = values.size() / 2;
-  return values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
-json spread(const std::vector<double>& values) {
-  if (values.empty()) return nullptr;
-  return {{"median", median(values)},
-          {"minimum", *std::min_element(values.begin(), values.end())},
-          {"maximum", *std::max_element(values.begin(), values.end())},
-          {"runs", values.size()}};
-}
+constexpr const char* kPrompt = "Explain in two sentences why the sky is blue.";
 
 struct BenchOptions {
   ModelOptions model;
-  std::string suite = "decode", prompt = "Explain in two sentences why the sky is blue.";
+  std::string suite = "decode";
+  std::optional<std::string> prompt;
   std::int64_t tokens = 64, repetitions = 5;
   std::optional<std::int64_t> promptTokens;
   std::string peer;
+  // Of the suite methods.
+  std::optional<std::string> prompts;
+  std::vector<std::string> methods, set;
 };
 
 // Bytes a second of reading a buffer much larger than any cache: the floor of one-token decoding.
@@ -56,7 +50,7 @@ double memoryBandwidth() {
 Result<double> timeRun(Engine& engine, const BenchOptions& options, const std::string& record,
                        const Context& context) {
   RunRequest request;
-  request.promptText = options.prompt;
+  request.promptText = options.prompt.value_or(kPrompt);
   request.maxNewTokens = options.tokens;
   request.stopAtEnd = false;
   request.recordLevel = record;
@@ -122,26 +116,6 @@ Result<json> benchDecode(const Context& context, const BenchOptions& options, En
     document["ratios"] = {{"decode", spread(ratios)}, {"prompt", spread(promptRatios)}};
   }
   return document;
-}
-
-std::string shortFigure(const json& value) {
-  if (!value.is_number_float()) return value.is_string() ? value.get<std::string>() : value.dump();
-  char text[32];
-  std::snprintf(text, sizeof text, "%.4g", value.get<double>());
-  return text;
-}
-
-void printFigures(const json& figures, const std::string& before) {
-  for (const auto& [key, value] : figures.items()) {
-    const std::string name = before + (figures.is_array() ? std::to_string(std::stoul(key) + 1) : key);
-    if (value.is_object() && value.contains("median"))
-      std::cout << name << ": " << shortFigure(value["median"]) << "  (" << shortFigure(value["minimum"])
-                << " to " << shortFigure(value["maximum"]) << ", " << value["runs"] << " runs)\n";
-    else if (value.is_structured())
-      printFigures(value, name + " ");
-    else if (!value.is_null())
-      std::cout << name << ": " << shortFigure(value) << '\n';
-  }
 }
 
 // The cost of recording: the same greedy run with everything recorded into a file, and with next to nothing,
@@ -275,12 +249,37 @@ json benchCanvas() {
 }
 #endif
 
+Result<json> methodsDocument(const Context& context, const BenchOptions& options) {
+  MethodsSuite suite{builtInPrompts(), options.methods, options.set, options.tokens, options.repetitions};
+  if (suite.methods.empty()) suite.methods = {"token-recycling", "lookup"};
+  if (options.prompt && options.prompts)
+    return fail(ErrorCode::usage, "there is more than one source of prompts", "--prompts",
+                "Give one of --prompt and --prompts.");
+  if (options.prompt) suite.sets = {{"", {*options.prompt}}};
+  if (options.prompts) {
+    DECOSCOPE_ASSIGN(suite.sets, readPromptSets(*options.prompts));
+  }
+  DECOSCOPE_TRY(suite.check());
+  DECOSCOPE_ASSIGN(const auto roles, options.model.byRole());
+  if (!roles.contains("target")) return fail(ErrorCode::usage, "this suite needs a model", "--model");
+  Engine engine(recordInMemory());
+  for (const auto& [role, name] : roles)
+    DECOSCOPE_TRY(engine.loadModel(role, name, options.model.loadOptions(), context.stop));
+  return benchMethods(context, suite, engine);
+}
+
 Result<int> benchCommand(const Context& context, const BenchOptions& options) {
   json document;
   if (options.suite != "decode" && (!options.peer.empty() || options.promptTokens))
     return fail(ErrorCode::usage, "a peer and a prompt are measured by the suite decode only", "--suite",
                 "Leave --peer and --prompt-tokens out.");
-  if (options.suite == "store") {
+  const bool methods = options.suite == "methods";
+  if (!methods && (options.prompts || !options.methods.empty() || !options.set.empty()))
+    return fail(ErrorCode::usage, "only the suite methods compares methods on prompts of a file", "--suite",
+                "Leave --prompts, --methods and --set out.");
+  if (methods) {
+    DECOSCOPE_ASSIGN(document, methodsDocument(context, options));
+  } else if (options.suite == "store") {
     DECOSCOPE_ASSIGN(document, benchStore());
   } else if (options.suite == "canvas") {
 #ifdef DECOSCOPE_WITH_PAINTER
@@ -299,6 +298,8 @@ Result<int> benchCommand(const Context& context, const BenchOptions& options) {
   }
   if (context.json)
     printJson(document);
+  else if (methods)
+    printMethods(document);
   else
     printFigures(document, "");
   return 0;
@@ -349,8 +350,8 @@ void addBenchCommands(CLI::App& app) {
   auto options = std::make_shared<BenchOptions>();
   auto* bench = app.add_subcommand("bench", "Figures of speed, as medians with spread");
   options->model.add(bench, false);
-  bench->add_option("SUITE,--suite", options->suite, "decode, record, canvas or store")
-      ->check(CLI::IsMember({"decode", "record", "canvas", "store"}));
+  bench->add_option("SUITE,--suite", options->suite, "decode, record, canvas, store or methods")
+      ->check(CLI::IsMember({"decode", "record", "canvas", "store", "methods"}));
   bench->add_option("--prompt", options->prompt, "What the runs begin with");
   bench->add_option("--tokens", options->tokens, "Tokens a run")->check(atLeast(1));
   bench->add_option("--prompt-tokens", options->promptTokens, "Tokens of the prompt whose reading is timed")
@@ -359,6 +360,19 @@ void addBenchCommands(CLI::App& app) {
                     "A command to compare with; it prints tokens a second of decoding, or an object with "
                     "decode_tokens_per_second and prompt_tokens_per_second");
   bench->add_option("--repetitions", options->repetitions, "Runs")->check(atLeast(1));
+  bench
+      ->add_option(
+          "--methods", options->methods,
+          "Suite methods: names with commas, each beside plain sampling in turn (token-recycling,lookup)")
+      ->delimiter(',');
+  bench->add_option(
+      "--prompts", options->prompts,
+      "Suite methods: a JSON file of user turns, a list or an object of lists (a few built in)");
+  bench
+      ->add_option("--set", options->set,
+                   "Suite methods: NAME=VALUE for every method that has it; may repeat (adaptive=true)")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   onRun(bench, [options](const Context& context) { return benchCommand(context, *options); });
   onRun(app.add_subcommand("selftest", "Check each part, without a network or a model"), selftestCommand);
 }

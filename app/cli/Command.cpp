@@ -36,7 +36,10 @@ std::optional<Chosen>& chosen() {
 void onRun(CLI::App* command, Action action) {
   auto asJson = std::make_shared<bool>(false);
   command->add_flag("--json", *asJson, "Print one JSON document");
-  command->callback([action = std::move(action), asJson] { chosen() = Chosen{action, *asJson}; });
+  command->callback([command, action = std::move(action), asJson] {
+    // A command's own callback comes after that of its subcommand, which is what was asked for.
+    if (command->get_subcommands().empty()) chosen() = Chosen{action, *asJson};
+  });
 }
 
 void printJson(const json& document) {

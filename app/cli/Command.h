@@ -66,13 +66,17 @@ CLI::Option* addTokenIds(CLI::App* command, const std::string& name,
                          std::function<void(std::vector<TokenId>)> take, const std::string& help);
 
 void addModelCommands(CLI::App& app);
+void addVerifyCommand(CLI::App& models);   // `models verify`
 void addMeasureCommand(CLI::App& models);  // `models measure`
 // What `models measure` found earlier for the weights with this fingerprint.
 json storedDistances(const std::string& fingerprint);
 void addTokenizerCommands(CLI::App& app);
+void addVocabularyCommand(CLI::App& app);
+void addTrainCommand(CLI::App& app);
 void addRunCommands(CLI::App& app);
 void addSessionCommands(CLI::App& app);
 void addRenderCommand(CLI::App& app);
 void addBenchCommands(CLI::App& app);
+void addCorpusCommands(CLI::App& app);
 
 }  // namespace decoscope::cli

@@ -4,7 +4,7 @@
 #include <iostream>
 
 #include "app/cli/Command.h"
-#include "app/cli/SafetensorsWriter.h"
+#include "core/model/weights/SafetensorsWriter.h"
 #include "core/decode/Decoder.h"
 #include "core/model/AcceptanceHead.h"
 #include "core/model/Catalog.h"
@@ -243,31 +243,6 @@ Result<int> showCommand(const Context& context, const std::string& name) {
   return 0;
 }
 
-Result<int> verifyCommand(const Context& context, const std::string& name) {
-  DECOSCOPE_ASSIGN(const ModelInfo info, describeModel(name));
-  // Opening checks the header; loading checks every tensor's shape and decodes it.
-  if (info.format != "table") {
-    // Not what was remembered of the files: what stands in them now.
-    DECOSCOPE_TRY(fileDigest(info.path, DigestSource::fresh));
-  }
-  DECOSCOPE_ASSIGN(const LoadedModel loaded, loadModel(name, LoadOptions{}, context.stop));
-  const std::string& fingerprint = loaded.model->info().fingerprint;
-  const json document = {
-      {"name", info.name},
-      {"path", info.path},
-      {"architecture", info.architecture},
-      {"parameters", info.parameters},
-      {"sha256", fingerprint.starts_with("sha256:") ? json(fingerprint.substr(7)) : json(nullptr)},
-      {"tensors", info.tensors.size()},
-      {"fingerprint", fingerprint},
-      {"ok", true}};
-  if (context.json)
-    printJson(document);
-  else
-    std::cout << info.name << ": " << info.tensors.size() << " tensors read, " << fingerprint << '\n';
-  return 0;
-}
-
 Result<int> fetchCommand(const Context& context, const std::string& name) {
   const auto present = resolveModel(name);
   std::string path = present ? *present : "";
@@ -415,7 +390,7 @@ void addModelCommands(CLI::App& app) {
   };
   named("show", "What a model is", showCommand);
   named("fetch", "Fetch a known model into the cache", fetchCommand);
-  named("verify", "Read every tensor of a model", verifyCommand);
+  addVerifyCommand(*models);
   addMeasureCommand(*models);
 
   auto options = std::make_shared<LogitsOptions>();

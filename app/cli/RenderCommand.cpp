@@ -1,7 +1,9 @@
 #include <filesystem>
 #include <iostream>
+#include <set>
 
 #include "app/cli/Command.h"
+#include "core/figure/Curves.h"
 #include "core/figure/Layouts.h"
 #include "core/figure/Writers.h"
 #include "core/store/SessionStore.h"
@@ -12,7 +14,7 @@ namespace {
 
 struct RenderOptions {
   std::string session, view, out, theme = "light";
-  std::optional<std::int64_t> run, step;
+  std::optional<std::int64_t> run, step, from, to;
   std::int64_t node = kRootNode;
   double width = 0, fontSize = 0;
 };
@@ -28,11 +30,35 @@ Result<std::vector<StepPointer>> stepsOf(const TraceSource& source, RunId run) {
   return steps;
 }
 
+Result<Figure> curvesFor(const std::vector<StepPointer>& steps, const RenderOptions& options) {
+  CurveSet set;
+  for (const StepPointer& step : steps) set.add(*step);
+  if (set.empty())
+    return fail(ErrorCode::badInput, "nothing was measured in this run", "--view curves",
+                "Trainings have curves.");
+  CurveOptions shown;
+  shown.first = options.from ? static_cast<double>(*options.from) : set.first();
+  shown.last = options.to ? static_cast<double>(*options.to) : set.last();
+  if (shown.first >= shown.last && (options.from || options.to))
+    return fail(ErrorCode::usage,
+                "no steps lie between " + std::to_string(options.from.value_or(0)) + " and " +
+                    std::to_string(options.to.value_or(static_cast<std::int64_t>(set.last()))),
+                "--from, --to",
+                "The curves go from " + std::to_string(static_cast<std::int64_t>(set.first())) + " to " +
+                    std::to_string(static_cast<std::int64_t>(set.last())) + ".");
+  return layoutCurves(set, shown).figure;
+}
+
 Result<Figure> figureFor(const SessionStore& store, RunId run, const RenderOptions& options) {
   const auto names = store.tokens(run);
   const TokenLabel label = [names](TokenId token) { return visibleToken(names->bytesOf(token)); };
   DECOSCOPE_ASSIGN(const auto steps, stepsOf(store, run));
+  if (options.view == "curves") return curvesFor(steps, options);
   DECOSCOPE_ASSIGN(const auto text, textOf(store, run));
+  static const std::set<std::string> kOfText = {"transcript", "tree", "distribution"};
+  if (text.empty() && kOfText.contains(options.view))
+    return fail(ErrorCode::badInput, "the run has no text", "--view " + options.view,
+                "It is a training, or nothing was run; --view curves draws what was measured.");
   const auto rootOf = [&](const StepRecord& step) -> TokenId {
     const auto before = static_cast<std::size_t>(std::max<std::int64_t>(step.committedBefore, 1));
     return before <= text.size() ? text[before - 1].token : 0;
@@ -63,7 +89,7 @@ Result<Figure> figureFor(const SessionStore& store, RunId run, const RenderOptio
   if (options.view == "distribution")
     return layoutDistribution(*step, static_cast<NodeId>(options.node), label);
   return fail(ErrorCode::usage, "unknown view '" + options.view + "'", "--view",
-              "Known views: transcript, tree, lattice, rounds, distribution.");
+              "Known views: transcript, tree, lattice, rounds, distribution, curves.");
 }
 
 Result<int> renderCommand(const Context& context, const RenderOptions& options) {
@@ -104,9 +130,11 @@ void addRenderCommand(CLI::App& app) {
   auto* render = app.add_subcommand("render", "A view as a figure: .svg, .pdf, .png or .tex");
   render->add_option("SESSION", options->session, "The session file")->required();
   render->add_option("--run", options->run, "The run; the first by default");
-  render->add_option("--view", options->view, "transcript, tree, lattice, rounds or distribution")
+  render->add_option("--view", options->view, "transcript, tree, lattice, rounds, distribution or curves")
       ->required();
   render->add_option("--step", options->step, "The step; a tree without one shows all rounds");
+  render->add_option("--from", options->from, "Curves: the first step shown");
+  render->add_option("--to", options->to, "Curves: the last step shown");
   render->add_option("--node", options->node, "The node that the distribution follows; -1 is the root");
   render->add_option("--theme", options->theme, "light or dark")->check(CLI::IsMember({"light", "dark"}));
   render->add_option("--width", options->width, "Width in millimetres")->check(moreThanNothing());

@@ -57,6 +57,7 @@ json statsJson(const RunStats& s) {
           {"drafter_tokens", s.drafterTokens},
           {"proposed", s.proposed},
           {"accepted", s.accepted},
+          {"tested", s.tested},
           {"acceptance_rate", s.acceptanceRate},
           {"mean_accepted_length", s.meanAcceptedLength},
           {"block_efficiency", s.blockEfficiency},

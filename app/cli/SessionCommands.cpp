@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <fstream>
 #include <iostream>
+#include <map>
 
 #include "app/cli/RunJson.h"
 #include "core/interop/EventJson.h"
@@ -114,16 +115,19 @@ Result<int> queryCommand(const Context& context, const SessionOptions& options) 
 
 Result<int> exportCommand(const Context& context, const SessionOptions& options) {
   DECOSCOPE_ASSIGN(const auto store, openForReading(options));
-  const bool jsonLines = options.format == "jsonl";
-  if (!jsonLines && options.format != "csv")
+  using Exporter = Status (*)(const TraceSource&, std::optional<RunId>, std::ostream&);
+  static const std::map<std::string, Exporter> kFormats = {
+      {"jsonl", exportJsonl}, {"csv", exportCsv}, {"measures", exportMeasuresCsv}};
+  const auto format = kFormats.find(options.format);
+  if (format == kFormats.end())
     return fail(ErrorCode::usage, "unknown format '" + options.format + "'", "--format",
-                "Known formats: jsonl, csv.");
+                "Known formats: jsonl, csv (tokens), measures (named numbers over steps, as CSV).");
   std::ofstream file(options.out, std::ios::binary | std::ios::trunc);
   if (!file)
     return fail(ErrorCode::failed, "the file cannot be written", options.out,
                 "Check the path and its permissions.");
   const std::optional<RunId> run = options.run ? std::optional(RunId{*options.run}) : std::nullopt;
-  DECOSCOPE_TRY(jsonLines ? exportJsonl(*store, run, file) : exportCsv(*store, run, file));
+  DECOSCOPE_TRY(format->second(*store, run, file));
   file.close();
   if (!file)
     return fail(ErrorCode::failed, "the file could not be written completely", options.out,
@@ -187,7 +191,7 @@ void addSessionCommands(CLI::App& app) {
   auto [query, queryOptions] = command("query", "A SELECT over the session", queryCommand);
   query->add_option("SQL", queryOptions->sql, "The statement")->required();
   auto [exporting, exportOptions] = command("export", "The trace for other programs", exportCommand);
-  exporting->add_option("--format", exportOptions->format, "jsonl or csv")->required();
+  exporting->add_option("--format", exportOptions->format, "jsonl, csv or measures")->required();
   exporting->add_option("--out", exportOptions->out, "File to write")->required();
   auto [metrics, metricsOptions] = command("metrics", "Every figure with its formula", metricsCommand);
   metrics->add_option("--baseline", metricsOptions->baseline, "Run to compare with");

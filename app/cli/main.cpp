@@ -64,10 +64,15 @@ int main(int count, char** arguments) {
   app.set_version_flag("--version", "decoscope-cli " DECOSCOPE_VERSION);
   addModelCommands(app);
   addTokenizerCommands(app);
+  addVocabularyCommand(app);
+#ifdef DECOSCOPE_WITH_TORCH
+  addTrainCommand(app);
+#endif
   addRunCommands(app);
   addSessionCommands(app);
   addRenderCommand(app);
   addBenchCommands(app);
+  addCorpusCommands(app);
   try {
     app.parse(count, arguments);
   } catch (const CLI::ParseError& error) {

@@ -43,8 +43,16 @@ enum class Tone : std::uint8_t {
   target,
   residual,
   background,
-  highlight
+  highlight,
+  // Lines of a plot that mean nothing by their colour but themselves; labels name them.
+  curve0,
+  curve1,
+  curve2,
+  curve3,
+  curve4,
+  curve5
 };
+inline constexpr int kTones = static_cast<int>(Tone::curve5) + 1;
 
 // Names the thing that a mark stands for, so that hit-testing, selection, tooltips and screen readers agree.
 struct MarkId {
@@ -55,11 +63,12 @@ struct MarkId {
     token,
     round,
     distributionEntry,
-    legend
+    legend,
+    measure
   } kind = Kind::none;
   RunId run;
   StepIndex step = -1;
-  std::int64_t item = -1;  // node id, canvas position, text position or entry index
+  std::int64_t item = -1;  // node id, canvas position, text position, entry index or curve
   bool operator==(const MarkId&) const = default;
 };
 
@@ -73,11 +82,13 @@ struct FigureBox {
   std::string tooltip;  // a few lines of exact numbers, for hover and for the figure's alt text
 };
 struct FigureLine {
-  std::vector<Point> points;  // 2: straight; 4: one cubic Bézier
+  std::vector<Point> points;  // 2: straight; 4: one cubic Bézier, unless it is a polyline
   Tone tone = Tone::neutral;
   float width = 1.2f;
   bool dashed = false;
-  bool above = false;  // drawn over the boxes instead of under them
+  bool above = false;     // drawn over the boxes instead of under them
+  bool polyline = false;  // straight from point to point, however many there are
+  float opacity = 1;
 };
 enum class TextFace : std::uint8_t { interface, token, small, heading };
 enum class TextAlign : std::uint8_t { left, centre, right };

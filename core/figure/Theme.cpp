@@ -30,6 +30,7 @@ ToneStyle Theme::style(Tone tone) const {
   const auto styled = [this](Colour edge, bool dashed, const char* mark) {
     return ToneStyle{edge, mix(background, edge, dark ? 0.22f : 0.12f), text, dashed, mark};
   };
+  const auto plain = [this](Colour colour) { return ToneStyle{colour, colour, text, false, ""}; };
   switch (tone) {
     case Tone::accepted:
       return styled(pick(0x4FB3D9, 0x0072B2), false, "✓");
@@ -63,6 +64,19 @@ ToneStyle Theme::style(Tone tone) const {
       return {background, background, text, false, ""};
     case Tone::highlight:
       return styled(pick(0xE7E9EE, 0x111111), false, "");
+    // Apart for the common kinds of colour blindness (after Okabe and Ito 2008), on dark and on white.
+    case Tone::curve0:
+      return plain(pick(0x4FB3D9, 0x0072B2));
+    case Tone::curve1:
+      return plain(pick(0xF0935A, 0xD55E00));
+    case Tone::curve2:
+      return plain(pick(0x4CC38A, 0x00855F));
+    case Tone::curve3:
+      return plain(pick(0xC28AD8, 0x8E4FA8));
+    case Tone::curve4:
+      return plain(pick(0xE9C46A, 0xA87800));
+    case Tone::curve5:
+      return plain(pick(0xB9C3D3, 0x4A5568));
     case Tone::neutral:
       break;
   }

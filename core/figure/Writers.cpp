@@ -95,12 +95,15 @@ class Painter {
  private:
   void drawLine(const FigureLine& line) {
     if (line.points.size() < 2) return;
-    setColour(cairo_, theme_.style(line.tone).edge);
+    Colour colour = theme_.style(line.tone).edge;
+    colour.a = static_cast<std::uint8_t>(std::lround(255 * line.opacity));
+    setColour(cairo_, colour);
     cairo_set_line_width(cairo_, line.width);
+    cairo_set_line_join(cairo_, line.polyline ? CAIRO_LINE_JOIN_ROUND : CAIRO_LINE_JOIN_MITER);
     const double dashes[] = {4, 3};
     cairo_set_dash(cairo_, dashes, line.dashed ? 2 : 0, 0);
     cairo_move_to(cairo_, line.points[0].x, line.points[0].y);
-    if (line.points.size() == 4)
+    if (line.points.size() == 4 && !line.polyline)
       cairo_curve_to(cairo_, line.points[1].x, line.points[1].y, line.points[2].x, line.points[2].y,
                      line.points[3].x, line.points[3].y);
     else
@@ -241,6 +244,12 @@ std::string texText(const std::string& text) {
   }
   return out;
 }
+std::string opacityOf(float opacity) {
+  if (opacity >= 1) return {};
+  char text[32];
+  std::snprintf(text, sizeof text, ",opacity=%.2f", static_cast<double>(opacity));
+  return text;
+}
 std::string point(double x, double y) {
   char text[48];
   std::snprintf(text, sizeof text, "(%.2f,%.2f)", x, -y);
@@ -323,8 +332,9 @@ Result<std::string> figureToTikz(const Figure& figure, const FigureOptions& opti
       if (line.points.size() < 2 || line.above != above) continue;
       std::snprintf(number, sizeof number, "line width=%.2fpt", line.width * scale);
       tex += "\\draw[color=" + texColour(theme.style(line.tone).edge) + "," + number +
-             (line.dashed ? ",dashed" : "") + "] " + point(line.points[0].x, line.points[0].y);
-      if (line.points.size() == 4)
+             (line.dashed ? ",dashed" : "") + (line.polyline ? ",line join=round" : "") +
+             opacityOf(line.opacity) + "] " + point(line.points[0].x, line.points[0].y);
+      if (line.points.size() == 4 && !line.polyline)
         tex += " .. controls " + point(line.points[1].x, line.points[1].y) + " and " +
                point(line.points[2].x, line.points[2].y) + " .. " + point(line.points[3].x, line.points[3].y);
       else

@@ -83,6 +83,11 @@ class EventWriter {
     return {{"node", e.node}, {"name", e.name}, {"value", real(e.value)}};
   }
   json operator()(const NoteFact& e) const { return {{"kind", e.kind}, {"text", e.text}}; }
+  json operator()(const MeasureFact& e) const {
+    json object = {{"name", e.name}, {"value", real(e.value)}, {"unit", e.unit}};
+    object["at"] = e.at < 0 ? json(nullptr) : json(e.at);
+    return object;
+  }
 
  private:
   void addText(json& object, TokenId token) const {

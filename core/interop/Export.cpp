@@ -75,6 +75,7 @@ Status exportJsonl(const TraceSource& source, std::optional<RunId> run, std::ost
 }
 
 Status exportCsv(const TraceSource& source, std::optional<RunId> run, std::ostream& out) {
+  bool tokens = false, measures = false;
   out << "run,step,position,token_id,token_bytes_hex,text,provenance,node,p,q,u,threshold,rule\r\n";
   for (const RunInfo& info : chosenRuns(source, run)) {
     const auto [first, end] = source.extent(info.id);
@@ -85,8 +86,10 @@ Status exportCsv(const TraceSource& source, std::optional<RunId> run, std::ostre
       for (const Event& event : step->events)
         if (const auto* verdict = std::get_if<VerdictFact>(&event)) verdicts[verdict->node] = verdict;
       for (const Event& event : step->events) {
+        measures |= std::holds_alternative<MeasureFact>(event);
         const auto* commit = std::get_if<CommitFact>(&event);
         if (!commit) continue;
+        tokens = true;
         const std::string bytes = names ? names->bytesOf(commit->token) : std::string();
         out << info.id.value << ',' << index << ',' << commit->position << ',' << commit->token << ','
             << hexText(bytes) << ',' << quoted(visibleToken(bytes)) << ',' << name(commit->provenance) << ','
@@ -101,6 +104,25 @@ Status exportCsv(const TraceSource& source, std::optional<RunId> run, std::ostre
         }
         out << "\r\n";
       }
+    }
+  }
+  if (measures && !tokens)
+    return fail(ErrorCode::usage, "these runs wrote no tokens, they were measured", "csv",
+                "Export the measures instead: --format measures, or Export → Measures as CSV.");
+  return finished(out);
+}
+
+Status exportMeasuresCsv(const TraceSource& source, std::optional<RunId> run, std::ostream& out) {
+  out << "run,step,at,name,value,unit\r\n";
+  for (const RunInfo& info : chosenRuns(source, run)) {
+    const auto [first, end] = source.extent(info.id);
+    for (StepIndex index = first; index < end; ++index) {
+      DECOSCOPE_ASSIGN(const StepPointer step, source.step(info.id, index));
+      for (const Event& event : step->events)
+        if (const auto* measure = std::get_if<MeasureFact>(&event))
+          out << info.id.value << ',' << index << ',' << (measure->at < 0 ? index : measure->at) << ','
+              << quoted(measure->name) << ',' << realText(measure->value) << ',' << quoted(measure->unit)
+              << "\r\n";
     }
   }
   return finished(out);

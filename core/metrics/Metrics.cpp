@@ -37,6 +37,8 @@ class Accumulator {
         ++proposed;
       else if (const auto* verdict = std::get_if<VerdictFact>(&event))
         addVerdict(*verdict);
+      else if (const auto* measure = std::get_if<MeasureFact>(&event))
+        addMeasure(*measure);
       else if (const auto* distribution = std::get_if<DistributionFact>(&event)) {
         if (distribution->position >= 0 || distribution->stage > 0) continue;
         if (distribution->kind == DistributionKind::targetRaw) raw[distribution->node] = distribution;
@@ -65,7 +67,7 @@ class Accumulator {
     const double decode = s.draftSeconds + s.verifySeconds + s.otherSeconds;
     s.seconds = decode + s.prefillSeconds;
     s.tokensPerSecond = decode > 0 ? static_cast<double>(s.newTokens) / decode : 0;
-    s.acceptanceRate = tested_ > 0 ? static_cast<double>(s.accepted) / static_cast<double>(tested_) : 0;
+    s.acceptanceRate = s.tested > 0 ? static_cast<double>(s.accepted) / static_cast<double>(s.tested) : 0;
     s.meanAcceptedLength = s.rounds > 0 ? static_cast<double>(s.accepted) / static_cast<double>(s.rounds) : 0;
     s.blockEfficiency =
         s.targetForwards > 0 ? static_cast<double>(s.newTokens) / static_cast<double>(s.targetForwards) : 0;
@@ -82,8 +84,24 @@ class Accumulator {
     if (forward.phase != ForwardPhase::prefill) ++(drafting ? stats_.drafterForwards : stats_.targetForwards);
   }
   void addVerdict(const VerdictFact& verdict) {
-    if (verdict.verdict == VerdictKind::accepted) ++stats_.accepted, ++tested_;
-    if (verdict.verdict == VerdictKind::rejected) ++tested_;
+    if (verdict.verdict == VerdictKind::accepted) ++stats_.accepted, ++stats_.tested;
+    if (verdict.verdict == VerdictKind::rejected) ++stats_.tested;
+  }
+  void addMeasure(const MeasureFact& fact) {
+    auto found = std::find_if(stats_.measures.begin(), stats_.measures.end(), [&](const MeasureSummary& m) {
+      return m.name == fact.name && m.unit == fact.unit;
+    });
+    if (found == stats_.measures.end())
+      found = stats_.measures.insert(found, MeasureSummary{fact.name, fact.unit});
+    ++found->count;
+    found->last = fact.value;
+    if (!std::isfinite(fact.value)) {
+      ++found->notFinite;
+      return;
+    }
+    // fmin and fmax leave out what is not known yet.
+    found->smallest = std::fmin(found->smallest, fact.value);
+    found->largest = std::fmax(found->largest, fact.value);
   }
   void addSurprisal(const DistributionFact& row, TokenId token) {
     const auto found = std::find(row.tokens.begin(), row.tokens.end(), token);
@@ -94,7 +112,6 @@ class Accumulator {
   }
 
   RunStats stats_;
-  std::int64_t tested_ = 0;
   double surprisal_ = 0, entropy_ = 0, overlap_ = 0;
   std::int64_t surprisals_ = 0, overlaps_ = 0;
 };
@@ -144,7 +161,7 @@ std::optional<Metric> speedUp(const RunStats& stats, const RunStats& baseline, R
 
 std::vector<Metric> metricsOf(const RunStats& s) {
   const auto count = [](std::int64_t value) { return static_cast<double>(value); };
-  return {
+  std::vector<Metric> metrics = {
       {"new_tokens", "New tokens", count(s.newTokens), "tokens", "number of commits",
        "Tokens that the run added to the text.", "committed"},
       {"steps", "Steps", count(s.steps), "steps", "number of sealed steps",
@@ -191,6 +208,23 @@ std::vector<Metric> metricsOf(const RunStats& s) {
        "tail.",
        "distribution"},
   };
+  if (s.newTokens == 0 && !s.measures.empty())
+    std::erase_if(metrics, [](const Metric& metric) {
+      return metric.name != "steps" && metric.name != "seconds" && metric.name != "peak_memory_bytes";
+    });
+  for (const MeasureSummary& m : s.measures) {
+    std::string title = m.name;
+    std::replace(title.begin(), title.end(), '_', ' ');
+    metrics.push_back({m.name + ".last", title, m.last, m.unit, "its last value",
+                       "Over " + std::to_string(m.count) + " values, " + std::to_string(m.notFinite) +
+                           " of them not finite.",
+                       "measure"});
+    metrics.push_back({m.name + ".smallest", title + ", smallest", m.smallest, m.unit, "min of its values",
+                       "The smallest finite value.", "measure"});
+    metrics.push_back({m.name + ".largest", title + ", largest", m.largest, m.unit, "max of its values",
+                       "The largest finite value.", "measure"});
+  }
+  return metrics;
 }
 
 }  // namespace decoscope

@@ -25,7 +25,7 @@ Result<AuditReport> auditRun(const TraceSource& source, RunId run);
 class Engine;
 // Runs `run` of the engine's session again and compares: tokens and verdicts must be the same, probabilities
 // equal up to the rounding of another machine's arithmetic (relative 1e-3, absolute 1e-6). Appends to
-// `report`. Errors: a model that cannot run it.
+// `report`. A training has nothing to repeat and adds nothing. Errors: a model that cannot run it.
 Status auditAgainstModel(Engine& engine, RunId run, const StopToken& stop, AuditReport& report);
 
 }  // namespace decoscope

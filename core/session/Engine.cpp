@@ -62,6 +62,15 @@ Result<std::int32_t> keptOf(const TraceSource& source, const RunInfo& parent, co
   return static_cast<std::int32_t>(kept);
 }
 
+// Runs that only were measured hold nothing that a decoder could go on from.
+Status requireText(const RunInfo& info) {
+  if (!isTraining(info)) return {};
+  return fail(ErrorCode::unsupported,
+              "run " + std::to_string(info.id.value) + " is a training: it has no text to go on from",
+              "method " + info.method,
+              "Start a new run with the model that it made; a training is resumed from its checkpoint.");
+}
+
 bool sameCommits(const std::vector<CommitFact>& a, const std::vector<CommitFact>& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const CommitFact& x, const CommitFact& y) {
     return x.position == y.position && x.token == y.token;
@@ -428,6 +437,7 @@ Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& sto
 
 Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop,
                            const ProgressFunction& progress) {
+  if (const auto info = recording_.source->run(request.run)) DECOSCOPE_TRY(requireText(*info));
   if (!model())
     return fail(ErrorCode::usage, "no model is loaded", "--model", "Load the model of the run first.");
   auto parent = recording_.source->run(request.run);
@@ -501,6 +511,7 @@ Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop,
 }
 
 Status Engine::rerun(RunId run, const StepComparison& compare, const StopToken& stop) {
+  if (const auto info = recording_.source->run(run)) DECOSCOPE_TRY(requireText(*info));
   if (!model())
     return fail(ErrorCode::usage, "no model is loaded", "--model", "Load the model of the run first.");
   if (!recording_.source->run(run))
@@ -518,6 +529,7 @@ Status Engine::rerun(RunId run, const StepComparison& compare, const StopToken& 
 
 Status Engine::resume(RunId run, const StopToken& stop, const ProgressFunction& progress) {
   if (info_.id == run) return {};
+  if (const auto info = recording_.source->run(run)) DECOSCOPE_TRY(requireText(*info));
   if (!model()) return fail(ErrorCode::usage, "no model is loaded", {}, "Load the model of the run first.");
   const auto info = recording_.source->run(run);
   if (!info) return fail(ErrorCode::notFound, "run " + std::to_string(run.value) + " is not in the session");

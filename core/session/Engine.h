@@ -61,10 +61,10 @@ class Engine {
   Result<StepPointer> step(const StopToken& stop);
   // Makes a continuation current. The steps before are run again (nothing is recorded), because a decoder's
   // state is a function of them; that repeats the original exactly. Where the session already stands at that
-  // step it costs nothing.
+  // step it costs nothing. Error unsupported: a training, which has no text.
   Result<RunId> fork(const ForkRequest& request, const StopToken& stop,
                      const ProgressFunction& progress = {});
-  // Continues a recorded line from its end, without a new run. The same re-run as for a fork.
+  // Continues a recorded line from its end, without a new run. The same re-run and errors as for a fork.
   Status resume(RunId run, const StopToken& stop, const ProgressFunction& progress = {});
 
   // Runs a recorded line again with the models that are loaded, recording nothing: `compare` gets each

@@ -89,7 +89,8 @@ Result<StepWriter> StepWriter::create(const Database& database) {
       {&writer.draw_, "INSERT INTO draw VALUES(?,?,?,?,?,?,?,?,?,?,?)"},
       {&writer.committed_, "INSERT INTO committed VALUES(?,?,?,?,?,?,?)"},
       {&writer.cell_, "INSERT INTO cell VALUES(?,?,?,?,?,?,?,?,?)"},
-      {&writer.fact_, "INSERT INTO fact VALUES(?,?,?,?,?,?,?,?)"}};
+      {&writer.fact_, "INSERT INTO fact VALUES(?,?,?,?,?,?,?,?)"},
+      {&writer.measure_, "INSERT INTO measure VALUES(?,?,?,?,?,?,?)"}};
   for (const auto& [statement, sql] : statements) {
     DECOSCOPE_ASSIGN(*statement, database.prepare(sql));
   }
@@ -138,6 +139,14 @@ Status StepWriter::write(const StepRecord& record) {
       (begin(fact_) << "score" << e->node << e->name << e->value).null();
     else if (const auto* e = std::get_if<NoteFact>(&event))
       (begin(fact_) << "note" << e->kind << e->text).null().null();
+    else if (const auto* e = std::get_if<MeasureFact>(&event)) {
+      Binder binder = begin(measure_);
+      binder << e->name << e->value << e->unit;
+      if (e->at < 0)
+        binder.null();
+      else
+        binder << e->at;
+    }
     DECOSCOPE_TRY(target->run());
     ++seq;
   }
@@ -166,6 +175,13 @@ Result<StepReader> StepReader::create(const Database& database) {
       {&reader.fact_, "SELECT seq,kind,a,b,c,d FROM fact WHERE run=? AND step=?"}};
   for (const auto& [statement, sql] : statements) {
     DECOSCOPE_ASSIGN(*statement, database.prepare(sql));
+  }
+  DECOSCOPE_ASSIGN(const std::int64_t tables,
+                   database.number("SELECT count(*) FROM sqlite_master WHERE name='measure'"));
+  reader.hasMeasures_ = tables > 0;
+  if (reader.hasMeasures_) {
+    DECOSCOPE_ASSIGN(reader.measure_,
+                     database.prepare("SELECT seq,name,value,unit,at FROM measure WHERE run=? AND step=?"));
   }
   return reader;
 }
@@ -263,6 +279,12 @@ Result<StepPointer> StepReader::read(RunId run, StepIndex index) {
                   "The session was edited or damaged.");
     return {};
   }));
+  if (hasMeasures_)
+    DECOSCOPE_TRY(each(measure_, [&](Statement& s) -> Status {
+      events.emplace_back(s.integer(0),
+                          MeasureFact{s.text(1), s.real(2), s.text(3), s.isNull(4) ? -1 : s.integer(4)});
+      return {};
+    }));
   std::stable_sort(events.begin(), events.end(),
                    [](const auto& a, const auto& b) { return a.first < b.first; });
   record->events.reserve(events.size());

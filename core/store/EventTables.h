@@ -13,7 +13,7 @@ class StepWriter {
   Status write(const StepRecord& step);
 
  private:
-  Statement step_, forward_, distribution_, node_, verdict_, draw_, committed_, cell_, fact_;
+  Statement step_, forward_, distribution_, node_, verdict_, draw_, committed_, cell_, fact_, measure_;
 };
 
 class StepReader {
@@ -23,7 +23,8 @@ class StepReader {
   Result<StepPointer> read(RunId run, StepIndex index);
 
  private:
-  Statement step_, forward_, distribution_, node_, verdict_, draw_, committed_, cell_, fact_;
+  Statement step_, forward_, distribution_, node_, verdict_, draw_, committed_, cell_, fact_, measure_;
+  bool hasMeasures_ = false;  // files of schema 1 and 2 have no such table
 };
 
 Status writeRun(const Database& database, const RunInfo& info);

@@ -30,6 +30,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t kQueueLimit = 4096;
 constexpr std::size_t kCachedSteps = 50'000;
 constexpr StepIndex kLoadedAtOnce = 256;
+constexpr auto kLookAgain = 500ms;  // for what another program writes
 constexpr auto kGroupDelay = 8ms;  // how long a commit waits for company; durability is promised within 50 ms
 
 // Marks a session as open for writing: an advisory lock that dies with its process.
@@ -178,7 +179,7 @@ class SqliteSession final : public SessionStore {
     DECOSCOPE_TRY(checkReadable(reading, path_));
     DECOSCOPE_ASSIGN(const auto runs, readRuns(reading));
     for (const RunInfo& info : runs) runs_[info.id] = info;
-    DECOSCOPE_TRY(readExtents(reading));
+    DECOSCOPE_ASSIGN(ends_, readEnds(reading, runs));
     DECOSCOPE_TRY(readTokens(reading));
     DECOSCOPE_ASSIGN(StepReader reader, StepReader::create(reading));
     reading_ = std::make_unique<Database>(std::move(reading));
@@ -376,15 +377,18 @@ class SqliteSession final : public SessionStore {
     if (notice_) notice_(notice);
   }
 
-  Status readExtents(const Database& database) {
-    DECOSCOPE_ASSIGN(Statement statement,
-                     database.prepare("SELECT run, max(step) + 1 FROM step GROUP BY run"));
-    for (const auto& [id, info] : runs_) ends_[id] = info.forkStep;
-    while (true) {
+  // Where the steps of each run end.
+  static Result<std::map<RunId, StepIndex>> readEnds(const Database& database,
+                                                     const std::vector<RunInfo>& runs) {
+    DECOSCOPE_ASSIGN(Statement statement, database.prepare("SELECT max(step) + 1 FROM step WHERE run=?"));
+    std::map<RunId, StepIndex> ends;
+    for (const RunInfo& info : runs) {
+      statement.bind(1, info.id.value);
       DECOSCOPE_ASSIGN(const bool row, statement.step());
-      if (!row) return {};
-      ends_[RunId{statement.integer(0)}] = statement.integer(1);
+      ends[info.id] = row && !statement.isNull(0) ? statement.integer(0) : info.forkStep;
+      statement.reset();
     }
+    return ends;
   }
   Status readTokens(const Database& database) {
     DECOSCOPE_ASSIGN(Statement statement, database.prepare("SELECT tokenizer, token, bytes FROM token"));
@@ -491,10 +495,48 @@ class SqliteSession final : public SessionStore {
     return status;
   }
 
+  // What another program has written since, where this one only reads. A failure is met again the next time.
+  void takeUp() {
+    std::vector<TraceNotice> notices;
+    {
+      const std::lock_guard reading(readMutex_);
+      const auto version = reading_->number("PRAGMA data_version");
+      if (!version || *version == seenVersion_) return;
+      const auto runs = readRuns(*reading_);
+      if (!runs) return;
+      const auto ends = readEnds(*reading_, *runs);
+      const auto tokens = reading_->number("SELECT count(*) FROM token");
+      // The file may have come to a newer schema meanwhile.
+      auto reader = StepReader::create(*reading_);
+      if (!ends || !tokens || !reader) return;
+      *reader_ = std::move(*reader);
+      const std::lock_guard lock(mutex_);
+      if (*tokens != seenTokens_ && !readTokens(*reading_)) return;
+      for (const RunInfo& info : *runs) runs_[info.id] = info;
+      notices.push_back({TraceNotice::Kind::runsChanged, {}, 0, 0});
+      for (const auto& [run, end] : *ends) {
+        StepIndex& known = ends_.try_emplace(run, runs_[run].forkStep).first->second;
+        if (end > known) notices.push_back({TraceNotice::Kind::stepsAppended, run, known, end});
+        known = std::max(known, end);
+      }
+      seenTokens_ = *tokens;
+      seenVersion_ = *version;
+    }
+    for (const TraceNotice& notice : notices) tell(notice);
+  }
+
   void loadLoop() {
     std::unique_lock lock(mutex_);
+    const auto awaited = [&] { return closing_ || !wanted_.empty(); };
     while (true) {
-      changed_.wait(lock, [&] { return closing_ || !wanted_.empty(); });
+      if (lock_)
+        changed_.wait(lock, awaited);
+      else if (!changed_.wait_for(lock, kLookAgain, awaited)) {
+        lock.unlock();
+        takeUp();
+        lock.lock();
+        continue;
+      }
       if (closing_) return;
       // The newest wish is what is on the screen now; a long one is met in pieces, so that a newer one can go
       // first.
@@ -530,6 +572,7 @@ class SqliteSession final : public SessionStore {
   mutable std::mutex readMutex_;        // guards reading_ and reader_
   std::unique_ptr<Database> reading_;
   std::unique_ptr<StepReader> reader_;
+  std::int64_t seenVersion_ = -1, seenTokens_ = -1;  // of what was taken up last; the loader's
 
   mutable std::mutex mutex_;  // guards everything below
   mutable std::condition_variable changed_, drained_;

@@ -4,8 +4,8 @@
 //
 // Threading: every method may be called from any thread. One writer thread inside owns the read-write
 // connection (WAL); appends are queued to it and are durable within 50 ms. The queue is bounded: append()
-// waits when it is full. Reads use their own connections. Shutdown: the destructor drains the queue, marks a
-// clean close and joins.
+// waits when it is full. Reads use their own connections; who may only read takes up within a second what
+// another program writes. Shutdown: the destructor drains the queue, marks a clean close and joins.
 #pragma once
 
 #include <memory>
@@ -46,6 +46,6 @@ class SessionStore : public TraceSource, public TraceSink {
 };
 
 inline constexpr std::int32_t kApplicationId = 0x4465636F;  // "Deco"
-inline constexpr int kSchemaVersion = 2;
+inline constexpr int kSchemaVersion = 3;
 
 }  // namespace decoscope

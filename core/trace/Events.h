@@ -142,9 +142,16 @@ inline constexpr const char* kForcedProbability = "forced_probability";
 struct NoteFact {
   std::string kind, text;
 };  // "stop", "warning", "controller", …
+// A number that is followed over steps: a loss, a rate, a size. What has one unit is drawn in one panel.
+struct MeasureFact {
+  std::string name;  // "loss", "loss.exit", "learning_rate", "tokens_per_second", "held_out_bits_per_byte"
+  double value = kUnknown;  // not finite: what a training that diverges gives
+  std::string unit;         // "nats", "bits/byte", "tokens/s"; empty for a plain number
+  std::int64_t at = -1;     // the place on its axis, such as the optimiser's step; -1: the step's own number
+};
 
 using Event = std::variant<ForwardFact, DistributionFact, ProposeFact, VerdictFact, DrawFact, CommitFact,
-                           RollbackFact, CellFact, SwitchFact, ScoreFact, NoteFact>;
+                           RollbackFact, CellFact, SwitchFact, ScoreFact, NoteFact, MeasureFact>;
 
 const char* eventName(const Event& event);  // "forward", "propose", …
 

@@ -41,7 +41,7 @@ StepPointer Recorder::seal(std::int64_t committedAfter) {
 void Recorder::add(Event event) {
   const bool always = std::holds_alternative<CommitFact>(event) ||
                       std::holds_alternative<ForwardFact>(event) || std::holds_alternative<NoteFact>(event) ||
-                      std::holds_alternative<DrawFact>(event);
+                      std::holds_alternative<DrawFact>(event) || std::holds_alternative<MeasureFact>(event);
   if (level_ == RecordLevel::none && !always) {
     // Acceptance figures need to know what was proposed and kept, whatever the level.
     const bool counted =

@@ -13,7 +13,7 @@ namespace decoscope {
 enum class RecordLevel {
   full,   // every event, distributions of every row
   light,  // events, but no distributions and no lattice candidates
-  none,   // commits, draws, verdicts and forwards only: enough for the text, the statistics and an audit
+  none,   // commits, draws, verdicts, forwards, measures: enough for the text, the statistics and an audit
 };
 Result<RecordLevel> parseRecordLevel(const std::string& text);
 

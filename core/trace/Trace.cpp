@@ -57,8 +57,9 @@ const char* name(DrawPurpose value) {
 }
 
 const char* eventName(const Event& event) {
-  static constexpr const char* kNames[] = {"forward",  "distribution", "propose", "verdict", "draw", "commit",
-                                           "rollback", "cell",         "switch",  "score",   "note"};
+  static constexpr const char* kNames[] = {"forward", "distribution", "propose",  "verdict",
+                                           "draw",    "commit",       "rollback", "cell",
+                                           "switch",  "score",        "note",     "measure"};
   static_assert(std::variant_size_v<Event> == std::size(kNames));
   return kNames[event.index()];
 }
@@ -196,6 +197,10 @@ std::vector<LineSegment> lineOf(const TraceSource& source, RunId id) {
   }
   std::reverse(line.begin(), line.end());
   return line;
+}
+
+bool isTraining(const RunInfo& info) {
+  return info.method == kTrainingMethod || info.method.starts_with(std::string(kTrainingMethod) + ':');
 }
 
 std::optional<TokenId> forcedAt(const RunInfo& info, StepIndex step) {

@@ -72,6 +72,11 @@ struct RunInfo {
   std::int64_t peakMemoryBytes = 0;
 };
 
+// Runs of this method, or of "train:NAME", decode nothing: a training has no prompt and no tokens, its
+// parameters are its recipe, and its steps hold MeasureFacts. See MeasuredRun.h.
+inline constexpr const char* kTrainingMethod = "train";
+bool isTraining(const RunInfo& info);
+
 // The token that this step of the run (not of its ancestors) had to commit; nothing where the method chose.
 std::optional<TokenId> forcedAt(const RunInfo& info, StepIndex step);
 

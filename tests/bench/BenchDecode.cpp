@@ -61,6 +61,54 @@ void forward(benchmark::State& state, const std::string& dtype, bool tree, bool 
   state.SetBytesProcessed(state.iterations() * target->info().bytes);
 }
 
+// As many texts side by side in one cache as the first argument says, each as long as the second, slot by
+// slot in turns, as they come about where texts are written in numbers.
+Status growTexts(Model& target, int texts, int length) {
+  DECOSCOPE_TRY(target.retain(0));
+  for (int i = 0; i < length; ++i) {
+    ForwardRequest step;
+    step.tokens = someTokens(texts, target.info().vocabularySize);
+    step.parents.assign(step.tokens.size(), -1);
+    for (int text = 0; text < texts; ++text) step.follows.push_back(i == 0 ? -1 : (i - 1) * texts + text);
+    DECOSCOPE_TRY(target.forward(step, StopToken()));
+  }
+  return {};
+}
+
+// A further token of each of the texts.
+void sideBySide(benchmark::State& state) {
+  Model* target = model("bf16");
+  if (!target) return state.SkipWithError("the model is not there");
+  const int texts = static_cast<int>(state.range(0)), length = static_cast<int>(state.range(1));
+  if (!growTexts(*target, texts, length)) return state.SkipWithError("the texts cannot be read");
+  ForwardRequest request;
+  request.tokens = someTokens(texts, target->info().vocabularySize);
+  request.parents.assign(request.tokens.size(), -1);
+  for (int text = 0; text < texts; ++text) {
+    request.follows.push_back((length - 1) * texts + text);
+    request.logitRows.push_back(text);
+  }
+  for (auto _ : state) {
+    auto output = target->forward(request, StopToken());
+    if (!output || !target->retain(texts * length)) return state.SkipWithError("the forward failed");
+    benchmark::DoNotOptimize(output->logits->row(0).data());
+  }
+  state.SetItemsProcessed(state.iterations() * texts);
+}
+
+// One of the texts is dropped, which moves nearly every slot.
+void dropText(benchmark::State& state) {
+  Model* target = model("bf16");
+  if (!target) return state.SkipWithError("the model is not there");
+  const int texts = static_cast<int>(state.range(0)), length = static_cast<int>(state.range(1));
+  if (!growTexts(*target, texts, length)) return state.SkipWithError("the texts cannot be read");
+  std::vector<std::int32_t> kept;
+  for (int slot = 0; slot < texts * length; ++slot)
+    if (slot % texts != 0) kept.push_back(slot);
+  for (auto _ : state)
+    if (!target->retain(0, kept)) return state.SkipWithError("the text cannot be dropped");
+}
+
 void summaries(benchmark::State& state) {
   Model* target = model("f32");
   if (!target) return state.SkipWithError("the model is not there");
@@ -95,6 +143,14 @@ BENCHMARK_CAPTURE(forward, prompt_bf16, "bf16", false, false)
     ->Arg(512)
     ->Unit(benchmark::kMillisecond)
     ->UseRealTime();
+// Once each: what comes before takes longer than what is measured.
+BENCHMARK(sideBySide)
+    ->Args({64, 200})
+    ->Args({16, 200})
+    ->Iterations(20)
+    ->Unit(benchmark::kMillisecond)
+    ->UseRealTime();
+BENCHMARK(dropText)->Args({64, 200})->Iterations(1)->Unit(benchmark::kMillisecond)->UseRealTime();
 BENCHMARK(summaries)->Arg(1)->Arg(32)->Unit(benchmark::kMicrosecond)->UseRealTime();
 
 }  // namespace

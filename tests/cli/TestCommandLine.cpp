@@ -214,6 +214,88 @@ class TestCommandLine : public QObject {
     QCOMPARE(call({"bench", "--json", "--suite", "store", "--peer", "echo 1"}).code, 2);
     QCOMPARE(call(base + QStringList{"--prompt-tokens", "2000000"}).code, 2);
   }
+  // A method's run stands between two plain ones; what is printed follows from what was measured.
+  void methodsAreTimedBesidePlainDecoding() {
+    const QString prompts = folder_.filePath("sets.json");
+    std::ofstream(prompts.toStdString())
+        << R"({"note":"of the letters that there are","one":["ab","ba"],"two":["abab"]})";
+    const QStringList base = {"bench",     "methods", "--json",   "--model", table_,
+                              "--prompts", prompts,   "--tokens", "24"};
+    const Outcome outcome = call(base + QStringList{"--repetitions", "3", "--set", "min_p=0"});
+    QVERIFY2(outcome.code == 0, qPrintable(outcome.errors));
+    const json& document = outcome.documents[0];
+    QVERIFY(document["suite"] == "methods" && document["tokens"] == 24);
+    QCOMPARE(document["sets"].size(), std::size_t{2});
+    QVERIFY(document["sets"][0]["name"] == "one" && document["sets"][1]["name"] == "two");
+    QCOMPARE(document["sets"][0]["prompts"].size(), std::size_t{2});
+    QVERIFY(document["mean"]["noise"]["runs"] == 9);
+    QVERIFY(document["sets"][0]["mean"]["noise"]["runs"] == 6);
+    for (const char* method : {"token-recycling", "lookup"}) {
+      std::vector<double> ratios;
+      for (const json& set : document["sets"])
+        for (const json& prompt : set["prompts"]) {
+          QVERIFY(prompt["plain"]["tokens_per_second"]["runs"] == 4);
+          QVERIFY(prompt["plain"]["noise"]["runs"] == 3);
+          const json& figures = prompt["methods"][method];
+          QVERIFY(figures["ratio"]["runs"] == 3 && figures["ratio"]["minimum"].get<double>() > 0);
+          QVERIFY(figures["block_efficiency"]["median"].get<double>() >= 1);
+          QVERIFY(figures["same_ids"] == true);
+          ratios.push_back(figures["ratio"]["median"]);
+        }
+      QCOMPARE(ratios.size(), std::size_t{3});
+      const double mean = document["mean"]["methods"][method]["ratio"];
+      QVERIFY(std::abs(mean - (ratios[0] + ratios[1] + ratios[2]) / 3) < 1e-9 * mean);
+      QVERIFY(document["mean"]["methods"][method]["same_ids"] == true);
+    }
+    // One repetition: beside the mean of the two plain runs. Samples of a drafter lead to other texts, and a
+    // parameter reaches the method that has it.
+    const QString endless = "table:" + folder_.filePath("endless.json");
+    std::ofstream(folder_.filePath("endless.json").toStdString())
+        << R"({"vocab":["a","b"],"order":1,"default":[0.5,0.5],"rows":{"0":[0.3,0.7]}})";
+    const Outcome sampled = call({"bench",
+                                  "methods",
+                                  "--json",
+                                  "--model",
+                                  endless,
+                                  "--model",
+                                  "drafter=" + endless,
+                                  "--prompt",
+                                  "ab",
+                                  "--tokens",
+                                  "24",
+                                  "--repetitions",
+                                  "1",
+                                  "--methods",
+                                  "chain,lookup",
+                                  "--set",
+                                  "temperature=1",
+                                  "--set",
+                                  "gamma=3",
+                                  "--set",
+                                  "adaptive=false"});
+    QVERIFY2(sampled.code == 0, qPrintable(sampled.errors));
+    const json& one = sampled.documents[0];
+    const json& prompt = one["sets"][0]["prompts"][0];
+    const double ratio = prompt["methods"]["chain"]["ratio"]["median"],
+                 rate = prompt["methods"]["chain"]["tokens_per_second"]["median"],
+                 plain = prompt["plain"]["tokens_per_second"]["median"];
+    QVERIFY(std::abs(ratio - rate / plain) < 1e-9 * ratio);
+    QVERIFY(prompt["plain"]["noise"]["runs"] == 1);
+    QVERIFY(prompt["methods"]["chain"]["same_ids"] == false);
+    QVERIFY(prompt["methods"]["lookup"]["same_ids"] == true);
+    // The drafter is the target: each round gives its three tokens and one more.
+    QVERIFY(prompt["methods"]["chain"]["block_efficiency"]["median"] == 4.0);
+    // For people: every method once a prompt and once in the mean of each set and of all.
+    QProcess process;
+    process.start(QStringLiteral(DECOSCOPE_CLI),
+                  {"bench", "methods", "--model", table_, "--prompts", prompts, "--repetitions", "1"});
+    QVERIFY(process.waitForFinished(120'000));
+    QCOMPARE(process.readAllStandardOutput().count("lookup"), 6);
+    for (const char* wrong : {"[]", "{}", "3", "[\"a\",3]", "[\"\"]", "{\"x\":[]}", "{\"x\":3}", "[\"a\""}) {
+      std::ofstream(prompts.toStdString()) << wrong;
+      QCOMPARE(call(base).code, 3);
+    }
+  }
   void emptyIdsAreNoIds() {
     QVERIFY(call({"detokenize", "--model", table_, "--ids", "", "--json"}).documents[0]["text"] == "");
     QCOMPARE(call({"run", "--model", table_, "--prompt-ids", "", "--json"}).code, 3);
@@ -290,6 +372,16 @@ class TestCommandLine : public QObject {
     QTest::newRow("no method of that name") << QStringList{"methods", "show", "magic", "--json"} << 2;
     QTest::newRow("no model of that name") << QStringList{"models", "show", "/nowhere", "--json"} << 3;
     QTest::newRow("no model to verify") << QStringList{"models", "verify", "/nowhere", "--json"} << 3;
+    const QStringList methods = {"bench", "methods", "--json", "--prompt", "ab", "--model", "TABLE"};
+    QTest::newRow("no method to compare") << methods + QStringList{"--methods", "magic"} << 2;
+    QTest::newRow("a method twice") << methods + QStringList{"--methods", "lookup,lookup"} << 2;
+    QTest::newRow("a parameter of none") << methods + QStringList{"--set", "exit_layer=3"} << 2;
+    QTest::newRow("a parameter out of range") << methods + QStringList{"--set", "temperature=-1"} << 2;
+    QTest::newRow("two sources of prompts") << methods + QStringList{"--prompts", "/nowhere"} << 2;
+    QTest::newRow("methods without a model") << QStringList{"bench", "methods", "--json"} << 2;
+    QTest::newRow("no drafter to compare") << methods + QStringList{"--methods", "chain"} << 3;
+    QTest::newRow("methods of another suite")
+        << QStringList{"bench", "store", "--json", "--methods", "lookup"} << 2;
     QTest::newRow("no suite") << QStringList{"bench", "--suite", "sprint", "--json"} << 2;
     QTest::newRow("no such session") << QStringList{"inspect", "/nowhere.decoscope", "--json"} << 3;
   }

@@ -27,34 +27,26 @@
 #include <thread>
 
 #include "app/CommandPalette.h"
-#include "app/MainWindow.h"
 #include "app/Shortcuts.h"
-#include "core/session/SessionRunner.h"
 #include "tests/decode/Tables.h"
+#include "tests/gui/RealWindow.h"
 #include "widgets/panels/EventLog.h"
 #include "widgets/panels/Inspector.h"
 #include "widgets/panels/MetricsPanel.h"
 #include "widgets/panels/ParameterForm.h"
-#include "widgets/style/Style.h"
 
 using namespace decoscope;
+using test::openWindow;
+using test::trigger;
+using test::waitFor;
 
 class TestWindow : public QObject {
   Q_OBJECT
   QTemporaryDir folder_;
   QString table_;
 
-  std::unique_ptr<MainWindow> window() const {
-    auto made = std::make_unique<MainWindow>(makeSession());
-    made->setProperty("quiet", true);
-    made->resize(1400, 900);
-    made->show();
-    // There is no window manager under Xvfb: keys need an active window all the same.
-    QApplication::setActiveWindow(made.get());
-    return made;
-  }
   std::unique_ptr<MainWindow> ready(const QString& method = "token-recycling") const {
-    auto made = window();
+    auto made = openWindow();
     made->loadModel("table:" + table_);
     waitFor(*made, [&] { return !made->controller().state().modelName.empty(); });
     made->setMethod(method);
@@ -63,29 +55,15 @@ class TestWindow : public QObject {
     made->setMaxNewTokens(60);
     return made;
   }
-  static void waitFor(const MainWindow& window, const std::function<bool()>& condition) {
-    QVERIFY(QTest::qWaitFor([&] { return condition() || !window.errorText().isEmpty(); }, 10'000));
-    QVERIFY2(condition(), qPrintable(window.errorText()));
-  }
-  static void trigger(MainWindow& window, const char* id) {
-    QAction* action = window.findChild<QAction*>(id);
-    QVERIFY2(action && action->isEnabled(), id);
-    action->trigger();
-  }
 
  private Q_SLOTS:
   void initTestCase() {
-    QVERIFY(folder_.isValid());
-    QSettings::setPath(QSettings::NativeFormat, QSettings::UserScope, folder_.filePath("settings"));
-    QCoreApplication::setOrganizationName("decoscope-test");
-    QCoreApplication::setApplicationName("decoscope-test");
+    test::prepareSettings(folder_);
     table_ = folder_.filePath("t.json");
     // No end token in the way: runs have the length that was asked for.
     std::string text = test::kTarget;
     text.replace(text.find("\"eos\":3"), 7, "\"eos\":null");
     std::ofstream(table_.toStdString()) << text;
-    style::setReducedMotion(true);
-    style::apply(darkTheme());
   }
 
   void stepsAndSaysWhy() {
@@ -157,7 +135,7 @@ class TestWindow : public QObject {
     QVERIFY(!w->findChild<Inspector*>("inspector")->isVisible());
     trigger(*w, "edit.undo");
     QVERIFY(w->findChild<Inspector*>("inspector")->isVisible());
-    QCOMPARE(tabs->currentIndex(), 3);
+    QCOMPARE(tabs->currentWidget(), w->findChild<QWidget*>("eventLog"));
     trigger(*w, "edit.undo");
     QCOMPARE(tabs->currentIndex(), 0);
     trigger(*w, "edit.undo");
@@ -345,7 +323,7 @@ class TestWindow : public QObject {
       w->controller().port().saveSessionAs(path.toStdString());
       waitFor(*w, [&] { return !w->controller().state().sessionPath.empty() && w->line().count() == 5; });
     }
-    auto w = window();
+    auto w = openWindow();
     w->openPath(path);
     waitFor(*w, [&] { return w->line().count() == 5 && w->settled(); });
     QVERIFY(w->controller().state().modelName.empty());
@@ -355,7 +333,7 @@ class TestWindow : public QObject {
     auto* metrics = w->findChild<MetricsPanel*>("metrics");
     QTRY_VERIFY(!metrics->metrics().empty());
     // A second window on the same file reads only, and says so.
-    auto second = window();
+    auto second = openWindow();
     second->openPath(path);
     QTRY_COMPARE(second->line().count(), 5);
     QVERIFY(second->controller().state().readOnly);
@@ -363,7 +341,7 @@ class TestWindow : public QObject {
   }
 
   void everyRunHasItsSpeedAndABaseline() {
-    auto w = window();
+    auto w = openWindow();
     w->openSampleSession();
     waitFor(*w, [&] { return w->line().count() > 10 && w->settled(); });
     // Also those that were never shown: their steps are read on a worker.
@@ -407,7 +385,7 @@ class TestWindow : public QObject {
   }
 
   void opensTheSampleWithoutAModel() {
-    auto w = window();
+    auto w = openWindow();
     QVERIFY(w->findChild<QWidget*>("startPage")->isVisible());
     w->openSampleSession();
     waitFor(*w, [&] { return w->line().count() > 10 && w->settled(); });
@@ -416,7 +394,7 @@ class TestWindow : public QObject {
   }
 
   void saysWhatIsWrong() {
-    auto w = window();
+    auto w = openWindow();
     w->loadModel("/there/is/no/model.gguf");
     QTRY_VERIFY(w->errorText().contains("model.gguf"));
     const QString bad = folder_.filePath("bad.decoscope");
@@ -439,7 +417,7 @@ class TestWindow : public QObject {
       QVERIFY(QFile::link(fixtures + name, models.filePath(name)));
     std::ofstream(models.filePath("broken.gguf").toStdString()) << "GGUF, but not really";
     qputenv("DECOSCOPE_MODELS", models.path().toUtf8());
-    auto w = window();
+    auto w = openWindow();
     w->setMethod("llada");
     const auto look = [&](const std::function<void(QDialog*, QTreeWidget*)>& test) {
       bool seen = false;
@@ -533,7 +511,7 @@ class TestWindow : public QObject {
   void diffusionFillsTheLattice() {
     const QString model = QStringLiteral(DECOSCOPE_FIXTURES) + "/hf/llada-layout";
     if (!QFile::exists(model)) QSKIP("no LLaDA fixture");
-    auto w = window();
+    auto w = openWindow();
     w->loadModel(model);
     waitFor(*w, [&] { return !w->controller().state().modelName.empty(); });
     w->setMethod("llada");
@@ -583,8 +561,9 @@ class TestWindow : public QObject {
     QVERIFY(corner() < 60);
   }
 
-  // 500 rounds of 60 nodes can be scrolled through at every zoom, each step one frame, in a real OpenGL window.
-  // What a frame costs is told, not tested: `decoscope --frame-times` and `bench --suite canvas` measure it.
+  // 500 rounds of 60 nodes can be scrolled through at every zoom, each step one frame, in a real OpenGL
+  // window. What a frame costs is told, not tested: `decoscope --frame-times` and `bench --suite canvas`
+  // measure it.
   void aLongSessionScrolls() {
     auto trace = std::make_shared<MemoryTrace>();
     RunInfo info;
@@ -676,7 +655,7 @@ class TestWindow : public QObject {
     QVERIFY(CommandPalette::score("Fork here", "fo") > CommandPalette::score("Draft tree follow", "fo"));
     QVERIFY(CommandPalette::score("Next reject", "nrej") > 0);
     QCOMPARE(CommandPalette::score("Fork here", "xyz"), -1);
-    auto w = window();
+    auto w = openWindow();
     QSet<QString> ids;
     for (const QAction* action : w->allActions()) {
       QVERIFY(!action->text().isEmpty());
@@ -694,7 +673,7 @@ class TestWindow : public QObject {
   }
 
   void keysCanBeRebound() {
-    auto w = window();
+    auto w = openWindow();
     QAction *step = w->findChild<QAction*>("run.step"), *run = w->findChild<QAction*>("run.run");
     const auto dialog = [&](const std::function<void(ShortcutsDialog*, QTreeWidget*)>& test) {
       QTimer::singleShot(0, this, [&] {
@@ -721,7 +700,7 @@ class TestWindow : public QObject {
     QVERIFY(run->shortcut().isEmpty());
     QVERIFY(step->iconText().contains("F5") && step->toolTip().contains("F5"));
     // It holds in the next window.
-    auto next = window();
+    auto next = openWindow();
     QCOMPARE(next->findChild<QAction*>("run.step")->shortcut(), QKeySequence(Qt::Key_F5));
     QVERIFY(next->findChild<QAction*>("run.run")->shortcut().isEmpty());
     dialog(
@@ -736,7 +715,7 @@ class TestWindow : public QObject {
     QVERIFY(QFile::copy(
         QStringLiteral(DECOSCOPE_SOURCE_DIR) + "/resources/sessions/speculative-decoding.decoscope", path));
     QFile::setPermissions(path, QFile::ReadOwner | QFile::WriteOwner);
-    auto w = window();
+    auto w = openWindow();
     QMimeData session, text;
     session.setUrls({QUrl::fromLocalFile(path)});
     text.setText("no file");
@@ -777,7 +756,7 @@ class TestWindow : public QObject {
     QVERIFY(w->line().count() > 1);
     const auto durable = static_cast<int>(w->controller().state().durable);
     w.reset();
-    auto again = window();
+    auto again = openWindow();
     again->openPath(path);
     const bool whole = QTest::qWaitFor([&] { return again->line().count() > 0 && again->settled(); }, 30'000);
     QVERIFY2(whole && again->line().count() >= std::max(durable, 1),
@@ -810,13 +789,7 @@ class TestWindow : public QObject {
 };
 
 int main(int argc, char** argv) {
-  QSurfaceFormat format;
-  format.setVersion(3, 3);
-  format.setProfile(QSurfaceFormat::CoreProfile);
-  QSurfaceFormat::setDefaultFormat(format);
-  QApplication application(argc, argv);
-  TestWindow test;
-  return QTest::qExec(&test, argc, argv);
+  return test::runWindowTest<TestWindow>(argc, argv);
 }
 
 #include "TestWindow.moc"

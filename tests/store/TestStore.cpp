@@ -4,6 +4,7 @@
 #include <QDir>
 #include <QTemporaryDir>
 #include <QTest>
+#include <atomic>
 #include <cmath>
 #include <csignal>
 #include <cstring>
@@ -64,9 +65,13 @@ StepRecord everyFact(RunId run, StepIndex index) {
                  SwitchFact{"draft size", "80", "0", "cost"},
                  ScoreFact{2, "coverage", 0.125},
                  NoteFact{"warning", "ü \x01"},
-                 CommitFact{3 + index, 5, Provenance::bonus, 0}};
+                 CommitFact{3 + index, 5, Provenance::bonus, 0},
+                 MeasureFact{"loss.exit", 0.1 + 0.2, "nats", 9'000'000'000},
+                 MeasureFact{"learning_rate", kUnknown, ""},
+                 MeasureFact{"grad_norm", INFINITY, ""}};
   return step;
 }
+const std::size_t kFacts = everyFact({}, 0).events.size();
 
 bool same(double a, double b) {
   return std::memcmp(&a, &b, sizeof a) == 0 || (std::isnan(a) && std::isnan(b));
@@ -115,10 +120,20 @@ class TestStore : public QObject {
             distribution.probabilities == (std::vector<float>{0.75f, 0.1f}) && distribution.stage == 1);
     QCOMPARE(std::get<NoteFact>(step->events[9]).text, std::string("ü \x01"));
     QVERIFY(std::isnan(std::get<ProposeFact>(step->events[1]).q));
+    const auto& loss = std::get<MeasureFact>(step->events[11]);
+    QVERIFY(loss.name == "loss.exit" && same(loss.value, 0.1 + 0.2) && loss.unit == "nats" &&
+            loss.at == 9'000'000'000);
+    const auto& rate = std::get<MeasureFact>(step->events[12]);
+    QVERIFY(std::isnan(rate.value) && rate.unit.empty() && rate.at == -1);
+    QVERIFY(std::get<MeasureFact>(step->events[13]).value == INFINITY);
     QCOMPARE((*store)->tokens(run)->bytesOf(7), std::string("\xFF"));
     QCOMPARE(*(*store)->getBlob("state"), std::string("a\0b", 3));
     QCOMPARE(*(*store)->query("SELECT verdict, rule, q FROM verdict"),
              std::string(R"([{"q":null,"rule":"R2","verdict":"not_reached_sibling"}])"));
+    QCOMPARE(
+        *(*store)->query("SELECT step, coalesce(at, step) AS at, value FROM measure WHERE name<>'grad_norm'"),
+        std::string(
+            R"([{"at":9000000000,"step":0,"value":0.30000000000000004},{"at":0,"step":0,"value":null}])"));
   }
   // The sample session is a file of schema 1: it is read as it is, and migrated where it may be written.
   void olderSchemasAreReadAndMigrated() {
@@ -136,6 +151,8 @@ class TestStore : public QObject {
       QVERIFY2(reading.has_value(), reading ? "" : reading.error().text().c_str());
       runs = (*reading)->runs().size();
       QCOMPARE(version(), 1);
+      const auto step = (*reading)->step((*reading)->runs().front().id, 0);
+      QVERIFY2(step.has_value() && !(*step)->events.empty(), step ? "" : step.error().text().c_str());
     }
     {
       const auto writing = SessionStore::open(file.toStdString(), OpenMode::readWrite);
@@ -145,6 +162,7 @@ class TestStore : public QObject {
       forced.forced = {4, 5, 6};
       forced.kept = 2;
       const RunId run = *(*writing)->beginRun(forced, std::make_shared<Letters>());
+      QVERIFY((*writing)->append(std::make_shared<StepRecord>(everyFact(run, 0))).has_value());
       QVERIFY((*writing)->flush().has_value());
       QCOMPARE(*(*writing)->query("SELECT forced_token AS t FROM run WHERE run=" + std::to_string(run.value)),
                std::string(R"([{"t":6}])"));
@@ -153,6 +171,7 @@ class TestStore : public QObject {
     const auto again = SessionStore::open(file.toStdString(), OpenMode::readOnly);
     const RunInfo last = (*again)->runs().back();
     QVERIFY(last.forced == (std::vector<TokenId>{4, 5, 6}) && last.kept == 2);
+    QCOMPARE((*(*again)->step(last.id, 0))->events.size(), kFacts);
   }
   void queriesCannotWrite() {
     const std::string file = path("query.decoscope");
@@ -174,6 +193,42 @@ class TestStore : public QObject {
     QVERIFY((*second)->readOnlyReason().find(std::to_string(::getpid())) != std::string::npos);
     const auto refused = (*second)->beginRun(runInfo(), nullptr);
     QVERIFY(!refused && refused.error().message.find("read-only") != std::string::npos);
+  }
+  // What one writes the other sees, without opening it again: a training in a terminal, followed in the
+  // window.
+  void aReaderFollowsTheWriter() {
+    const std::string file = path("followed.decoscope");
+    const auto writer = SessionStore::open(file, OpenMode::create);
+    const RunId run = *(*writer)->beginRun(runInfo(), std::make_shared<Letters>());
+    QVERIFY((*writer)->append(std::make_shared<StepRecord>(everyFact(run, 0))).has_value());
+    QVERIFY((*writer)->flush().has_value());
+    std::atomic<StepIndex> told = 0;
+    std::atomic<int> changes = 0;
+    const auto reader = SessionStore::open(file, OpenMode::create, [&](const TraceNotice& notice) {
+      if (notice.kind == TraceNotice::Kind::stepsAppended) told = notice.end;
+      if (notice.kind == TraceNotice::Kind::runsChanged) ++changes;
+    });
+    QVERIFY((*reader)->readOnly());
+    QCOMPARE((*reader)->extent(run).second, StepIndex{1});
+    for (StepIndex step = 1; step < 40; ++step)
+      QVERIFY((*writer)->append(std::make_shared<StepRecord>(everyFact(run, step))).has_value());
+    const RunId second = *(*writer)->beginRun(runInfo(), std::make_shared<Letters>());
+    RunInfo ended = *(*writer)->run(run);
+    ended.state = RunState::finished;
+    QVERIFY((*writer)->updateRun(ended).has_value());
+    QVERIFY((*writer)->flush().has_value());
+    QTRY_COMPARE(told.load(), StepIndex{40});
+    QCOMPARE((*reader)->extent(run).second, StepIndex{40});
+    QTRY_VERIFY((*reader)->run(second).has_value());
+    QTRY_VERIFY((*reader)->run(run)->state == RunState::finished);
+    const auto step = (*reader)->step(run, 39);
+    QVERIFY(step.has_value());
+    QCOMPARE((*step)->events.size(), kFacts);
+    QCOMPARE((*reader)->tokens(run)->bytesOf(7), std::string("\xFF"));
+    // Nothing is told where nothing was written.
+    const int before = changes;
+    QTest::qWait(1200);
+    QCOMPARE(changes.load(), before);
   }
   void otherFilesAreRefused() {
     const std::string text = path("text.decoscope");
@@ -229,7 +284,7 @@ class TestStore : public QObject {
     const auto [first, end] = (*store)->extent(RunId{1});
     QVERIFY(end >= 1);
     for (StepIndex step = first; step < end; ++step)
-      QCOMPARE((*(*store)->step(RunId{1}, step))->events.size(), std::size_t{11});
+      QCOMPARE((*(*store)->step(RunId{1}, step))->events.size(), kFacts);
   }
   // kill -9 at 50 random moments: what was reported durable is there, at most what was not is missing, and
   // the file opens.
@@ -275,7 +330,7 @@ class TestStore : public QObject {
       for (StepIndex step = 0; step < end; ++step) {
         const auto record = (*store)->step(RunId{1}, step);
         QVERIFY(record.has_value());
-        QCOMPARE((*record)->events.size(), std::size_t{11});
+        QCOMPARE((*record)->events.size(), kFacts);
       }
     }
   }

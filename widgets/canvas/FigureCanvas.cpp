@@ -7,6 +7,7 @@
 #include <QWheelEvent>
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "widgets/style/Style.h"
 
@@ -167,6 +168,15 @@ void FigureCanvas::zoomAbout(QPointF at, float factor) {
   tell(before);
 }
 
+void FigureCanvas::panBy(QPointF pixels) {
+  CanvasView goal = view_;
+  goal.origin.x -= static_cast<float>(pixels.x()) / view_.zoom;
+  goal.origin.y -= static_cast<float>(pixels.y()) / view_.zoom;
+  const CanvasView before = view_;
+  setView(goal);
+  tell(before);
+}
+
 const FigureBox* FigureCanvas::boxOf(const MarkId& mark, Point* offset) const {
   for (const Item& item : items_) {
     if (item.step >= 0 && item.step != mark.step) continue;
@@ -221,8 +231,9 @@ Colour FigureCanvas::clearColour() const {
 void FigureCanvas::drawFrame(ImDrawList& list, FigurePainter& painter, GlyphSource& glyphs) {
   view_.width = static_cast<float>(width());
   view_.height = static_cast<float>(height());
-  painter.begin(list, view_, style::theme(), true);
-  Emphasis emphasis{selection_->selected(), selection_->hovered()};
+  painter.begin(list, view_, style::theme(), !isPlot());
+  Emphasis emphasis;
+  if (!isPlot()) emphasis = {selection_->selected(), selection_->hovered()};
   const auto elapsed = revealed_ >= 0 ? static_cast<float>(revealClock_.elapsed()) : 1e6f;
   const float reveal = smooth(std::clamp(elapsed / kRevealMilliseconds, 0.0f, 1.0f)),
               lit = std::clamp(
@@ -274,13 +285,7 @@ void FigureCanvas::mouseMoveEvent(QMouseEvent* event) {
     moved_ = true;
     setCursor(Qt::ClosedHandCursor);
     setFollowing(false);
-    CanvasView goal = view_;
-    goal.origin.x -= static_cast<float>(event->position().x() - lastAt_.x()) / view_.zoom;
-    goal.origin.y -= static_cast<float>(event->position().y() - lastAt_.y()) / view_.zoom;
-    lastAt_ = event->position();
-    const CanvasView before = view_;
-    setView(goal);
-    tell(before);
+    panBy(event->position() - std::exchange(lastAt_, event->position()));
     return;
   }
   const FigureBox* box = boxAt(event->position());
@@ -309,13 +314,8 @@ void FigureCanvas::wheelEvent(QWheelEvent* event) {
     zoomAbout(event->position(), std::exp(static_cast<float>(event->angleDelta().y()) / 600.0f));
   } else {
     setFollowing(false);
-    CanvasView goal = view_;
     const bool sideways = event->modifiers() & Qt::ShiftModifier;
-    goal.origin.x -= static_cast<float>(sideways ? pixels.y() : pixels.x()) / view_.zoom;
-    goal.origin.y -= static_cast<float>(sideways ? 0 : pixels.y()) / view_.zoom;
-    const CanvasView before = view_;
-    setView(goal);
-    tell(before);
+    panBy(sideways ? QPointF(pixels.y(), 0) : QPointF(pixels));
   }
   event->accept();
 }

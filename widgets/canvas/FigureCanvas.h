@@ -35,17 +35,18 @@ class FigureCanvas : public CanvasHost {
   const CanvasView& view() const { return view_; }
   float zoom() const { return view_.zoom; }
 
-  void fitAll();
-  void fitStep(StepIndex step);
+  virtual void fitAll();
+  virtual void fitStep(StepIndex step);
   void zoomBy(float factor);  // about the centre
-  void actualSize();
+  virtual void actualSize();
   bool following() const { return following_; }
-  void setFollowing(bool follow);  // keeps the newest step in sight
-  void show(const MarkId& mark);   // scrolls as little as needed
+  void setFollowing(bool follow);         // keeps the newest step in sight
+  virtual void show(const MarkId& mark);  // scrolls as little as needed
   // Where a mark stands, in pixels of this widget; empty when it is not drawn.
-  QRect rectOf(const MarkId& mark) const;
+  virtual QRect rectOf(const MarkId& mark) const;
   void setView(const CanvasView& view);
-  void glideTo(const CanvasView& target);  // in motion, unless that is reduced
+  // In motion, unless that is reduced. Takes what `moved` gave, so that a change can be taken back.
+  virtual void glideTo(const CanvasView& target);
 
   QSize sizeHint() const override { return {900, 560}; }
 
@@ -63,6 +64,11 @@ class FigureCanvas : public CanvasHost {
   virtual MarkId walk(const MarkId& from, int key) const = 0;  // where an arrow key leads; none: nowhere
   virtual void drawOverlay(FigurePainter& painter) = 0;
   virtual QString emptyText() const = 0;
+  // A plot is laid out for the window and brings its axes: no dots lie behind it, and its overlay shows what
+  // is selected and hovered.
+  virtual bool isPlot() const { return false; }
+  virtual void panBy(QPointF pixels);
+  virtual void zoomAbout(QPointF at, float factor);
   Line* line() const { return line_; }
   Selection* selection() const { return selection_; }
 
@@ -85,7 +91,6 @@ class FigureCanvas : public CanvasHost {
   const FigureBox* boxOf(const MarkId& mark, Point* offset) const;
   void tick();
   void tell(const CanvasView& before);
-  void zoomAbout(QPointF at, float factor);
 
   Line* line_;
   Selection* selection_;

@@ -64,8 +64,7 @@ void FigurePainter::begin(ImDrawList& list, const CanvasView& view, const Theme&
   overlay_.clear();
   overlay_.reserve(64);
   styles_.clear();
-  for (int tone = 0; tone <= static_cast<int>(Tone::highlight); ++tone)
-    styles_.push_back(theme.style(static_cast<Tone>(tone)));
+  for (int tone = 0; tone < kTones; ++tone) styles_.push_back(theme.style(static_cast<Tone>(tone)));
   const float fade = std::clamp((view.zoom - 0.45f) / 0.35f, 0.0f, 1.0f);
   if (!dots || fade <= 0) return;
   const float pitch = kDotPitch * view.zoom;
@@ -101,7 +100,7 @@ void FigurePainter::ticks(const FigureIndex& index, Point offset, const Emphasis
   const std::vector<FigureTick>& all = index.ticks();
   const Rect visible = view_.visible();
   const Rect moved{visible.x - offset.x, visible.y - offset.y, visible.width, visible.height};
-  std::uint32_t colours[static_cast<int>(Tone::highlight) + 1];
+  std::uint32_t colours[kTones];
   for (std::size_t i = 0; i < styles_.size(); ++i) colours[i] = packed(styles_[i].edge);
   int reserved = 0;
   for (const FigureTick& tick : all) {
@@ -212,7 +211,7 @@ void FigurePainter::lines(const FigureIndex& index, Point offset, const Emphasis
     Colour edge = styles_[static_cast<std::size_t>(line.tone)].edge;
     if (const float lit = litAt(line.points.back().x, line.tone, figure.bounds, emphasis); lit < 1)
       edge = between(styles_[static_cast<std::size_t>(Tone::notReached)].edge, edge, lit);
-    stroke(line, offset, packed(edge, emphasis.reveal),
+    stroke(line, offset, packed(edge, emphasis.reveal * line.opacity),
            std::max(0.8f, line.width * std::min(view_.zoom, 1.6f)));
     ++marks_;
   }
@@ -220,7 +219,24 @@ void FigurePainter::lines(const FigureIndex& index, Point offset, const Emphasis
 
 void FigurePainter::stroke(const FigureLine& line, Point offset, std::uint32_t colour, float width) {
   const auto screen = [&](Point p) { return vec(view_.toScreen({p.x + offset.x, p.y + offset.y})); };
-  if (line.dashed) {
+  if (line.dashed && line.polyline) {
+    // Dashes of equal length along the line.
+    constexpr float kDash = 5, kGap = 4;
+    float along = 0;
+    for (std::size_t i = 1; i < line.points.size(); ++i) {
+      const ImVec2 a = screen(line.points[i - 1]), b = screen(line.points[i]);
+      const float length = std::hypot(b.x - a.x, b.y - a.y);
+      const auto at = [&](float t) { return ImVec2{a.x + (b.x - a.x) * t, a.y + (b.y - a.y) * t}; };
+      for (float done = 0; done < length;) {
+        const float phase = std::fmod(along, kDash + kGap),
+                    left = phase < kDash ? kDash - phase : kDash + kGap - phase;
+        const float next = std::min(length, done + std::max(left, 0.01f));
+        if (phase < kDash) list_->AddLine(at(done / length), at(next / length), colour, width);
+        along += next - done;
+        done = next;
+      }
+    }
+  } else if (line.dashed) {
     float length = 0;
     for (std::size_t i = 1; i < line.points.size(); ++i)
       length += std::hypot(line.points[i].x - line.points[i - 1].x, line.points[i].y - line.points[i - 1].y);
@@ -234,10 +250,11 @@ void FigurePainter::stroke(const FigureLine& line, Point offset, std::uint32_t c
       };
       list_->AddLine(screen(at(i)), screen(at(i + 1)), colour, width);
     }
-  } else if (line.points.size() == 4) {
+  } else if (line.points.size() == 4 && !line.polyline) {
     list_->AddBezierCubic(screen(line.points[0]), screen(line.points[1]), screen(line.points[2]),
                           screen(line.points[3]), colour, width, view_.zoom < kTextZoom ? 8 : 16);
   } else {
+    // Segment by segment: joined at sharp turns, a peak would be drawn thick and short.
     for (std::size_t i = 1; i < line.points.size(); ++i)
       list_->AddLine(screen(line.points[i - 1]), screen(line.points[i]), colour, width);
   }
@@ -260,6 +277,10 @@ void FigurePainter::overlayText(Point at, std::string_view text, TextFace face, 
                                 TextAlign align) {
   overlay_.emplace_back(text);
   runs_.push_back({at, {}, face, align, size, -static_cast<float>(overlay_.size()), packed(colour)});
+}
+
+void FigurePainter::overlayLine(Point from, Point to, Colour colour, float width) {
+  list_->AddLine(vec(from), vec(to), packed(colour), width);
 }
 
 void FigurePainter::overlayBox(const Rect& rect, Colour fill, Colour edge, float radius) {

@@ -64,6 +64,7 @@ class FigurePainter {
   // A label in window units, on top of everything: legends and captions.
   void overlayText(Point at, std::string_view text, TextFace face, float size, Colour colour,
                    TextAlign align = TextAlign::left);
+  void overlayLine(Point from, Point to, Colour colour, float width);
   void overlayBox(const Rect& rect, Colour fill, Colour edge, float radius);
   void finish(GlyphSource& glyphs);
   std::size_t marks() const { return marks_; }  // boxes and lines drawn since begin()

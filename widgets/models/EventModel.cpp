@@ -111,6 +111,11 @@ Field fieldOf(const Line& line, const Event& event, StepIndex step, const QStrin
                                if (name == "status") return word(QString::fromStdString(f.name));
                                return {};
                              },
+                             [&](const MeasureFact& f) -> Field {
+                               if (name == "status") return word(QString::fromStdString(f.name));
+                               if (name == "value") return number(f.value);
+                               return {};
+                             },
                              [&](const NoteFact& f) -> Field {
                                return name == "status" ? word(QString::fromStdString(f.kind)) : Field{};
                              },
@@ -170,6 +175,11 @@ QString sentence(const Event& event) {
                },
                [](const ScoreFact& f) {
                  return QStringLiteral("%1 = %2").arg(QString::fromStdString(f.name), rounded(f.value, 6));
+               },
+               [](const MeasureFact& f) {
+                 return QStringLiteral("%1 = %2 %3")
+                     .arg(QString::fromStdString(f.name), rounded(f.value, 6), QString::fromStdString(f.unit))
+                     .trimmed();
                },
                [](const NoteFact& f) {
                  return QStringLiteral("%1: %2").arg(QString::fromStdString(f.kind),
@@ -409,8 +419,8 @@ class FilterParser {
 };
 
 QStringList EventFilter::fields() {
-  return {"step", "event", "status", "rule", "node",      "parent",  "depth", "rank",     "token",
-          "text", "p",     "q",      "u",    "threshold", "entropy", "ms",    "position", "role"};
+  return {"step", "event", "status", "rule",      "node",    "parent", "depth",    "rank", "token", "text",
+          "p",    "q",     "u",      "threshold", "entropy", "ms",     "position", "role", "value"};
 }
 
 Result<EventFilter> EventFilter::parse(const QString& text) {

@@ -50,7 +50,7 @@ class EventModel final : public QAbstractTableModel {
 // row's text.
 //   status==rejected && p<0.1        event==draw || (rank>0 && q>=0.5)        "·the"
 // Fields: step, event, status, rule, node, parent, depth, rank, token, text, p, q, u, threshold, entropy, ms,
-// position.
+// position, role, value.
 class EventFilter {
  public:
   // An empty text accepts everything. The error names the place.

@@ -1,6 +1,7 @@
 #include "widgets/models/Line.h"
 
 #include <algorithm>
+#include <atomic>
 
 namespace decoscope {
 
@@ -14,7 +15,8 @@ void Line::show(std::shared_ptr<const TraceSource> source, RunId run) {
   rounds_.clear();
   roots_.clear();
   text_.clear();
-  expected_ = 0;
+  curves_ = std::make_shared<CurveSet>();
+  expected_ = requested_ = 0;
   cells_ = proposals_ = false;
   longest_ = 0;
   trend_ = kUnknown;
@@ -29,7 +31,7 @@ void Line::show(std::shared_ptr<const TraceSource> source, RunId run) {
         text_.push_back(
             {static_cast<std::int64_t>(i), root->prompt[i], Provenance::prompt, {}, -1, kRootNode});
       for (const LineSegment& segment : segments_) source_->request(segment.run, segment.first, segment.end);
-      expected_ = static_cast<int>(segments_.back().end);
+      expected_ = requested_ = static_cast<int>(segments_.back().end);
       while (count() < expected_ && take(count())) {
       }
     }
@@ -45,6 +47,11 @@ void Line::refresh() {
   expected_ = segments_.empty() ? 0 : static_cast<int>(segments_.back().end);
   const int first = count();
   while (count() < expected_ && take(count())) {
+  }
+  // Steps that another program has written are not in memory by themselves.
+  if (count() < expected_ && requested_ < expected_) {
+    source_->request(run_, std::max(count(), requested_), expected_);
+    requested_ = expected_;
   }
   if (count() > first) Q_EMIT appended(first, count() - first);
   Q_EMIT infoChanged();
@@ -66,6 +73,8 @@ bool Line::take(StepIndex index) {
       summary.cells = true;
     } else if (std::holds_alternative<CommitFact>(event)) {
       ++summary.committed;
+    } else if (std::holds_alternative<MeasureFact>(event)) {
+      summary.measures = true;
     }
   }
   summary.draft = step->draftMilliseconds;
@@ -78,6 +87,13 @@ bool Line::take(StepIndex index) {
   }
   summary.trend = trend_;
   longest_ = std::max(longest_, summary.total());
+  if (summary.measures) {
+    // Who has taken a snapshot keeps it as it was; without one the set grows in place. The fence orders what
+    // follows after the last use on another thread.
+    if (curves_.use_count() > 1) curves_ = std::make_shared<CurveSet>(*curves_);
+    std::atomic_thread_fence(std::memory_order_acquire);
+    curves_->add(*step);
+  }
   cells_ |= summary.cells;
   proposals_ |= summary.proposed > 0;
   nodes_ += summary.proposed;

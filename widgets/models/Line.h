@@ -9,6 +9,7 @@
 #include <optional>
 #include <vector>
 
+#include "core/figure/Curves.h"
 #include "core/figure/Layouts.h"
 #include "core/trace/Round.h"
 #include "core/trace/Trace.h"
@@ -19,7 +20,7 @@ struct RoundSummary {
   std::int32_t proposed = 0, accepted = 0, tested = 0, committed = 0, depth = 0;
   double draft = 0, verify = 0, other = 0;  // milliseconds
   double trend = kUnknown;  // acceptance, exponentially averaged (weight 0.3 on the newest round)
-  bool cells = false, failed = false;
+  bool cells = false, measures = false, failed = false;
   double total() const { return draft + verify + other; }
 };
 
@@ -45,6 +46,11 @@ class Line : public QObject {
   const std::vector<TextToken>& text() const { return text_; }
   bool hasCells() const { return cells_; }
   bool hasProposals() const { return proposals_; }
+  bool hasMeasures() const { return !curves_->empty(); }
+  // A run that decodes nothing; known before its steps are loaded.
+  bool isTraining() const { return info_ && decoscope::isTraining(*info_); }
+  // What was measured so far: a snapshot, usable on any thread. Never null.
+  std::shared_ptr<const CurveSet> curves() const { return curves_; }
   double longestMilliseconds() const { return longest_; }
   std::int64_t nodes() const { return nodes_; }
 
@@ -76,7 +82,8 @@ class Line : public QObject {
   std::vector<RoundSummary> rounds_;
   std::vector<TokenId> roots_;
   std::vector<TextToken> text_;
-  int expected_ = 0;
+  std::shared_ptr<CurveSet> curves_ = std::make_shared<CurveSet>();
+  int expected_ = 0, requested_ = 0;
   bool cells_ = false, proposals_ = false;
   double longest_ = 0, trend_ = kUnknown;
   std::int64_t nodes_ = 0;

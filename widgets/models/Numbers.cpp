@@ -8,10 +8,15 @@ namespace decoscope {
 
 QString rounded(double value, int digits) {
   if (std::isnan(value)) return QStringLiteral("–");
+  if (std::isinf(value)) return value > 0 ? QStringLiteral("∞") : QStringLiteral("−∞");
   if (value != 0 && std::abs(value) < std::pow(10.0, -digits)) return QString::number(value, 'e', 2);
   // As many digits for large numbers as for small ones.
   const int large = std::abs(value) >= 10 ? static_cast<int>(std::log10(std::abs(value))) : 0;
   return QString::number(value, 'f', std::max(1, digits - large));
+}
+
+QString significant(double value, int digits) {
+  return std::isfinite(value) ? QString::number(value, 'g', digits) : rounded(value);
 }
 
 QString exactText(double value) {

@@ -17,6 +17,16 @@ namespace {
 double secondsOf(const StepRecord& step) {
   return (step.draftMilliseconds + step.verifyMilliseconds + step.otherMilliseconds) / 1e3;
 }
+// "loss 2.314": the loss, or what else was measured first.
+QString measuredIn(const StepRecord& step) {
+  const MeasureFact* found = nullptr;
+  for (const Event& event : step.events)
+    if (const auto* fact = std::get_if<MeasureFact>(&event); fact && (!found || fact->name == "loss"))
+      found = fact;
+  return found
+             ? QStringLiteral("%1 %2").arg(QString::fromStdString(found->name), significant(found->value, 4))
+             : QString();
+}
 std::int64_t tokensOf(const StepRecord& step) {
   return std::count_if(step.events.begin(), step.events.end(),
                        [](const Event& event) { return std::holds_alternative<CommitFact>(event); });
@@ -76,6 +86,7 @@ void RunTreeModel::measureStored() {
     StepIndex first = 0, end = 0;
     double seconds = 0;
     std::int64_t tokens = 0;
+    QString measured;
   };
   std::vector<Part> parts;
   for (const auto& [id, node] : nodes_) {
@@ -96,6 +107,7 @@ void RunTreeModel::measureStored() {
         }
         part.seconds += secondsOf(**step);
         part.tokens += tokensOf(**step);
+        if (const QString measured = measuredIn(**step); !measured.isEmpty()) part.measured = measured;
       }
     QMetaObject::invokeMethod(
         this,
@@ -112,6 +124,7 @@ void RunTreeModel::measureStored() {
             node.counted = counted;
             node.seconds += part.seconds;
             node.tokens += part.tokens;
+            if (!part.measured.isEmpty()) node.measured = part.measured;
             const QModelIndex at = indexOf(part.run);
             Q_EMIT dataChanged(at, at.siblingAtColumn(columnCount_ - 1));
           }
@@ -129,6 +142,7 @@ void RunTreeModel::measure(Node& node) const {
     if (!step) break;
     node.seconds += secondsOf(*step);
     node.tokens += tokensOf(*step);
+    if (const QString measured = measuredIn(*step); !measured.isEmpty()) node.measured = measured;
     ++node.counted;
   }
 }
@@ -183,6 +197,7 @@ QVariant RunTreeModel::data(const QModelIndex& index, int role) const {
     case runRole:
       return QVariant::fromValue(static_cast<qlonglong>(info.id.value));
     case Qt::DisplayRole:
+      if (index.column() == speedColumn && isTraining(info)) return node.measured;
       if (index.column() == speedColumn)
         return node.seconds > 0 ? QStringLiteral("%1 tok/s")
                                       .arg(static_cast<double>(node.tokens) / node.seconds, 0, 'f', 1)
@@ -191,16 +206,17 @@ QVariant RunTreeModel::data(const QModelIndex& index, int role) const {
              (fork ? QStringLiteral(" @ %1").arg(info.forkStep) : QString()) +
              (!info.forced.empty() ? QStringLiteral(" · forced") : QString());
     case Qt::ToolTipRole:
-      return tr("Run %1 · %2\nseed %3 · %4 new tokens · %5%6\n%7")
+      return tr("Run %1 · %2\nseed %3 · %4 · %5%6\n%7")
           .arg(info.id.value)
           .arg(QString::fromStdString(info.method))
           .arg(info.seed)
-          .arg(node.tokens)
+          .arg(isTraining(info) ? tr("%1 records").arg(node.counted) : tr("%1 new tokens").arg(node.tokens))
           .arg(QString::fromLatin1(name(info.state)))
           .arg(info.stopReason.empty() ? QString()
                                        : QStringLiteral(" (%1)").arg(QString::fromStdString(info.stopReason)))
-          .arg(fork ? tr("fork of run %1 at step %2").arg(info.parent.value).arg(info.forkStep)
-                    : tr("begins with its own prompt"));
+          .arg(fork               ? tr("fork of run %1 at step %2").arg(info.parent.value).arg(info.forkStep)
+               : isTraining(info) ? tr("a training: it has no text")
+                                  : tr("begins with its own prompt"));
     case Qt::TextAlignmentRole:
       return index.column() == speedColumn ? QVariant(Qt::AlignRight | Qt::AlignVCenter)
                                            : QVariant(Qt::AlignLeft | Qt::AlignVCenter);
@@ -218,6 +234,7 @@ QVariant RunTreeModel::data(const QModelIndex& index, int role) const {
       if (index.column() != nameColumn) return {};
       const Tone tone = info.state == RunState::failed ? Tone::rejected
                         : fork                         ? Tone::resampled
+                        : isTraining(info)             ? Tone::bonus
                         : info.method == "sampling"    ? Tone::notReached
                                                        : Tone::accepted;
       QPixmap dot(16, 16);

@@ -42,6 +42,7 @@ class RunTreeModel final : public QAbstractItemModel {
     StepIndex counted = 0;  // steps whose time is in the sums
     double seconds = 0;
     std::int64_t tokens = 0;
+    QString measured;  // of a training: its loss, as it was last
   };
   const std::vector<RunId>& childrenOf(const QModelIndex& parent) const;
   void measure(Node& node) const;

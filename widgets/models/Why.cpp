@@ -124,8 +124,63 @@ WhyCard cellCard(const Line& line, const MarkId& mark, int index) {
   return card;
 }
 
+// What a training is: its recipe.
+WhyCard recipeCard(const RunInfo& info) {
+  WhyCard card;
+  card.heading = tr("The training");
+  card.title = QString::fromStdString(info.name);
+  card.subtitle =
+      QString::fromStdString(info.method) +
+      (info.parent ? tr(" · goes on from run %1 at step %2").arg(info.parent.value).arg(info.forkStep)
+                   : QString());
+  card.rows.push_back(
+      {tr("seed"), kUnknown, QString::number(info.seed), tr("of the data's order and the first weights")});
+  for (const auto& [name, value] : info.parameters.values())
+    card.rows.push_back({QString::fromStdString(name), kUnknown, QString::fromStdString(paramText(value)),
+                         tr("a parameter of the recipe")});
+  card.sentence = info.stopReason.empty() ? tr("State: %1.").arg(QString::fromLatin1(name(info.state)))
+                                          : tr("State: %1 (%2).")
+                                                .arg(QString::fromLatin1(name(info.state)),
+                                                     QString::fromStdString(info.stopReason));
+  return card;
+}
+
+// What was measured at a step; `curve` is the one that stands out, where there is one.
+WhyCard measureCard(const Line& line, int index, std::int64_t curve) {
+  const StepRecord& step = *line.step(index);
+  const auto curves = line.curves();
+  WhyCard card;
+  card.heading = tr("What was measured");
+  std::int64_t at = step.step;
+  for (const Event& event : step.events)
+    if (const auto* fact = std::get_if<MeasureFact>(&event)) {
+      if (fact->at >= 0) at = fact->at;
+      const auto place = static_cast<std::int64_t>(curves->indexOf(*fact));
+      card.rows.push_back({QString::fromStdString(fact->name),
+                           fact->value,
+                           {},
+                           fact->unit.empty()
+                               ? tr("a plain number; from the measure event")
+                               : tr("in %1; from the measure event").arg(QString::fromStdString(fact->unit)),
+                           place == curve});
+      if (std::isnan(fact->value)) card.rows.back().text = tr("not a number");
+    } else if (const auto* note = std::get_if<NoteFact>(&event)) {
+      card.sentence +=
+          (card.sentence.isEmpty() ? QString() : QStringLiteral("\n")) +
+          tr("%1: %2").arg(QString::fromStdString(note->kind), QString::fromStdString(note->text));
+    }
+  card.title = tr("Step %1").arg(at);
+  card.subtitle =
+      tr("record %1 · %2 since the one before")
+          .arg(index)
+          .arg(step.otherMilliseconds < 1000 ? milliseconds(step.otherMilliseconds)
+                                             : tr("%1 s").arg(rounded(step.otherMilliseconds / 1e3, 1)));
+  return card;
+}
+
 WhyCard roundCard(const Line& line, int index) {
   const RoundSummary& round = line.round(index);
+  if (round.measures && round.proposed == 0 && round.committed == 0) return measureCard(line, index, -1);
   WhyCard card;
   card.heading = tr("The round");
   card.title = tr("Round %1").arg(index);
@@ -158,9 +213,11 @@ WhyCard roundCard(const Line& line, int index) {
 }  // namespace
 
 WhyCard whyOf(const Line& line, const MarkId& mark) {
+  if (mark.kind == MarkId::Kind::none && line.isTraining()) return recipeCard(*line.info());
   const int index = line.indexOf(mark);
   if (index < 0) return {};
   if (mark.kind == MarkId::Kind::round) return roundCard(line, index);
+  if (mark.kind == MarkId::Kind::measure) return measureCard(line, index, mark.item);
   if (mark.kind == MarkId::Kind::cell) return cellCard(line, mark, index);
   if (mark.kind != MarkId::Kind::node) return {};
   const StepRecord& step = *line.step(index);
@@ -398,7 +455,10 @@ QString whyJson(const Line& line, const MarkId& mark) {
   const WhyCard card = whyOf(line, mark);
   QJsonObject object{{"run", static_cast<qint64>(mark.run.value)},
                      {"step", static_cast<qint64>(mark.step)},
-                     {mark.kind == MarkId::Kind::cell ? "position" : "node", static_cast<qint64>(mark.item)},
+                     {mark.kind == MarkId::Kind::cell      ? "position"
+                      : mark.kind == MarkId::Kind::measure ? "curve"
+                                                           : "node",
+                      static_cast<qint64>(mark.item)},
                      {"title", card.title},
                      {"why", card.sentence}};
   for (const WhyRow& row : card.rows)

@@ -26,6 +26,7 @@ struct WhyCard {
   QString sentence;
   bool empty() const { return title.isEmpty(); }
 };
+// Of no mark: nothing, but the recipe of a training.
 WhyCard whyOf(const Line& line, const MarkId& mark);
 
 // One row of the distributions after a node; NaN where a token was not among those recorded.

@@ -69,7 +69,7 @@ void MetricsPanel::setBaseline(std::optional<RunId> baseline) {
 }
 
 void MetricsPanel::fillBaselines() {
-  baselineRow_->setVisible(static_cast<bool>(line_->run()));
+  baselineRow_->setVisible(line_->run() && !line_->isTraining());
   const auto runs = line_->source() ? line_->source()->runs() : std::vector<RunInfo>{};
   QVector<qlonglong> ids{static_cast<qlonglong>(line_->run().value)};
   for (const RunInfo& info : runs) ids << static_cast<qlonglong>(info.id.value);
@@ -152,6 +152,7 @@ void MetricsPanel::show(const std::vector<Metric>& metrics) {
     auto* title = new QLabel(QString::fromStdString(metric.title));
     title->setObjectName("metric." + QString::fromStdString(metric.name));
     title->setProperty("role", "dim");
+    title->setWordWrap(true);
     const bool whole = metric.value == std::floor(metric.value) && std::abs(metric.value) < 1e15;
     auto* value = new QLabel(whole ? QString::number(static_cast<qint64>(metric.value))
                                    : rounded(metric.value, std::abs(metric.value) >= 100 ? 1 : 3));

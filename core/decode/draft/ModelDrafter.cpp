@@ -46,26 +46,17 @@ class ModelProposer final : public Proposer {
     const int maximum =
         static_cast<int>(std::clamp<std::int64_t>(room, 0, std::min(budget.nodes, shape_.nodes)));
     const int cachedText = drafter.model->cached();
-
-    std::vector<TokenId> missing(text.begin() + static_cast<std::ptrdiff_t>(done), text.end());
-    std::vector<NodeId> frontier = {kRootNode};
-    for (int depth = 1;
-         depth <= std::min(budget.depth, shape_.depth) && static_cast<int>(tree.nodes.size()) < maximum;
-         ++depth) {
-      DECOSCOPE_ASSIGN(const ForwardOutput output, forward(environment, drafter, missing, tree, frontier));
-      std::vector<NodeId> next;
-      for (std::size_t i = 0; i < frontier.size(); ++i)
-        DECOSCOPE_TRY(expand(environment, *output.logits, static_cast<int>(i), frontier[i], depth, maximum,
-                             tree, next));
-      frontier = std::move(next);
-    }
-    // An early exit leaves layers without keys; a tree leaves siblings in the cache.
+    const std::vector<TokenId> missing(text.begin() + static_cast<std::ptrdiff_t>(done), text.end());
+    const Status grown = grow(environment, drafter, missing, budget, maximum, tree);
+    // An early exit leaves layers without keys; a tree leaves siblings in the cache. Neither may stay there
+    // for the text, not even when the drafting was stopped.
     if (shape_.exitLayer > 0 || shape_.width > 1) {
       const int keep = shape_.exitLayer > 0
                            ? cachedText
                            : std::min(cachedText + static_cast<int>(missing.size()), drafter.model->cached());
       DECOSCOPE_TRY(drafter.sequence.retain(*drafter.model, keep));
     }
+    DECOSCOPE_TRY(grown);
     return tree;
   }
 
@@ -76,35 +67,42 @@ class ModelProposer final : public Proposer {
   }
 
  private:
-  // Rows for the frontier. A chain feeds one token after another. A tree is fed whole at each level, because
-  // cached siblings would see each other; drafters are small.
-  Result<ForwardOutput> forward(DecodeEnvironment& environment, RoleModel& drafter,
-                                const std::vector<TokenId>& missing, const DraftTree& tree,
-                                const std::vector<NodeId>& frontier) {
-    ForwardRequest request;
-    request.lastLayer = shape_.exitLayer > 0 ? shape_.exitLayer : -1;
-    if (shape_.width == 1) {
-      if (frontier.front() == kRootNode)
+  // Level by level: only the nodes that the last level added are fed, each behind its parent.
+  Status grow(DecodeEnvironment& environment, RoleModel& drafter, const std::vector<TokenId>& missing,
+              const DraftBudget& budget, int maximum, DraftTree& tree) {
+    std::vector<NodeId> frontier = {kRootNode};
+    std::vector<std::int32_t> slots;  // of the nodes that were fed; the text's last token is not among them
+    const std::int32_t root = drafter.model->cached() + static_cast<std::int32_t>(missing.size()) - 1;
+    const int levels = std::min(budget.depth, shape_.depth);
+    for (int depth = 1; depth <= levels && !frontier.empty() && static_cast<int>(tree.nodes.size()) < maximum;
+         ++depth) {
+      ForwardRequest request;
+      request.lastLayer = shape_.exitLayer > 0 ? shape_.exitLayer : -1;
+      if (depth == 1) {
         request.tokens = missing;
-      else
-        request.tokens = {tree.nodes[static_cast<std::size_t>(frontier.front())].token};
-      request.logitRows = {static_cast<std::int32_t>(request.tokens.size()) - 1};
-    } else {
-      if (!tree.nodes.empty()) {
-        const int before = drafter.model->cached() - lastRequest_;
-        DECOSCOPE_TRY(drafter.sequence.retain(*drafter.model, before));
+        request.logitRows = {static_cast<std::int32_t>(missing.size()) - 1};
+      } else {
+        slots.resize(tree.nodes.size(), -1);
+        for (const NodeId id : frontier) {
+          const DraftNode& node = tree.nodes[static_cast<std::size_t>(id)];
+          const auto row = static_cast<std::int32_t>(request.tokens.size());
+          request.tokens.push_back(node.token);
+          request.parents.push_back(-1);
+          request.follows.push_back(node.parent == kRootNode ? root
+                                                             : slots[static_cast<std::size_t>(node.parent)]);
+          request.logitRows.push_back(row);
+          slots[static_cast<std::size_t>(id)] = drafter.model->cached() + row;
+        }
       }
-      request.tokens = missing;
-      const auto root = static_cast<std::int32_t>(missing.size()) - 1;
-      for (std::int32_t i = 0; i <= root; ++i) request.parents.push_back(i - 1);
-      for (const DraftNode& node : tree.nodes) {
-        request.parents.push_back(root + 1 + node.parent);
-        request.tokens.push_back(node.token);
-      }
-      for (const NodeId node : frontier) request.logitRows.push_back(root + 1 + node);
-      lastRequest_ = static_cast<int>(request.tokens.size());
+      DECOSCOPE_ASSIGN(const ForwardOutput output,
+                       environment.forward(shape_.role, request, ForwardPhase::draft));
+      std::vector<NodeId> next;
+      for (std::size_t i = 0; i < frontier.size(); ++i)
+        DECOSCOPE_TRY(expand(environment, *output.logits, static_cast<int>(i), frontier[i], depth, maximum,
+                             tree, next));
+      frontier = std::move(next);
     }
-    return environment.forward(shape_.role, request, ForwardPhase::draft);
+    return {};
   }
 
   Status expand(DecodeEnvironment& environment, const Logits& logits, int row, NodeId parent, int depth,
@@ -154,7 +152,6 @@ class ModelProposer final : public Proposer {
   ModelDraftShape shape_;
   Chooser chooser_;
   ShapeReader shapeOf_;
-  int lastRequest_ = 0;
 };
 
 ParamSpec gammaSpec(std::int64_t value) {

@@ -184,6 +184,9 @@ void readLlama(const ConfigReader& reader, Architecture& architecture) {
   c.normEpsilon = static_cast<float>(reader.real("rms_norm_eps", 1e-6));
   c.tied = reader.boolean("tie_word_embeddings", false);
   readRope(reader, c);
+  // A decoder's layout without its causal mask is a masked-diffusion model where a mask token says so.
+  c.diffusion = !reader.boolean("is_causal", true);
+  if (c.diffusion) c.maskToken = reader.integer("mask_token_id");
   architecture.names = llamaNames();
 }
 

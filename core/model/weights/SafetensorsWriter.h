@@ -1,19 +1,26 @@
+// Writes tensors as one safetensors file.
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "core/base/Status.h"
 
-namespace decoscope::cli {
+namespace decoscope {
 
-// Collects tensors and writes them as one safetensors file.
 class SafetensorsWriter {
  public:
   void add(const std::string& name, const std::vector<std::int64_t>& shape, const std::vector<float>& values);
   void add(const std::string& name, const std::vector<std::int64_t>& shape,
            const std::vector<std::int64_t>& values);
+  // Rounded to the nearest bf16, ties to even.
+  void addBfloat16(const std::string& name, const std::vector<std::int64_t>& shape,
+                   const std::vector<float>& values);
+  // Free text beside the tensors.
+  void note(const std::string& key, const std::string& value) { notes_[key] = value; }
+  // Writes beside `path` first and puts it in place when it is whole. Error failed where the disk refuses.
   Status write(const std::string& path) const;
 
  private:
@@ -23,6 +30,7 @@ class SafetensorsWriter {
     std::string bytes;
   };
   std::vector<Entry> entries_;
+  std::map<std::string, std::string> notes_;
 };
 
-}  // namespace decoscope::cli
+}  // namespace decoscope

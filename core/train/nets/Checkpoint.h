@@ -1,0 +1,26 @@
+// What a training is resumed from, and the model as others open it.
+#pragma once
+
+#include <string>
+
+#include "core/base/Status.h"
+#include "core/train/nets/Optimiser.h"
+
+namespace decoscope::train {
+
+struct Progress {
+  std::int64_t step = 0;  // steps done
+};
+
+// Weights, moments and progress in f32. `fingerprint` identifies recipe and corpus.
+Status writeCheckpoint(const std::string& path, const Net& net, Optimiser& optimiser,
+                       const Progress& progress, const std::string& fingerprint);
+// Error badInput for a file of another recipe, or one that does not fit.
+Result<Progress> readCheckpoint(const std::string& path, Net& net, Optimiser& optimiser,
+                                const std::string& fingerprint);
+
+// A Hugging Face folder: config.json, model.safetensors in bf16, the tokenizer's files.
+Status exportModel(const std::string& folder, const Net& net, const Recipe& recipe,
+                   const std::string& tokenizer);
+
+}  // namespace decoscope::train

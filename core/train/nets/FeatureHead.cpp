@@ -1,0 +1,178 @@
+#include <algorithm>
+#include <numeric>
+
+#include "core/model/weights/WeightFile.h"
+#include "core/train/nets/Objective.h"
+
+namespace decoscope::train {
+
+namespace {
+
+using at::Tensor;
+
+struct Settings {
+  std::int64_t ranked = 8192;
+  double features = 1, tokens = 1, noise = 0.1;
+  int rounds = 1;
+};
+
+class FeatureHead final : public Objective {
+ public:
+  FeatureHead(Settings settings, std::shared_ptr<const WeightFile> target, Architecture architecture)
+      : settings_(settings), target_(std::move(target)), targetArchitecture_(std::move(architecture)) {}
+
+  bool wantsFeatures() const override { return true; }
+
+  Status prepare(Net& net, const Rows& rows) override {
+    const TransformerConfig& config = targetArchitecture_.config;
+    const TensorNames& names = targetArchitecture_.names;
+    DECOSCOPE_ASSIGN(const Tensor embedding, read(names.embedding));
+    DECOSCOPE_ASSIGN(const Tensor head, config.tied ? Result<Tensor>(embedding) : read(names.head));
+    const std::vector<std::int64_t> counts = rows.answerCounts(config.vocabulary);
+    std::vector<std::int64_t> order(counts.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
+      return counts[static_cast<std::size_t>(a)] > counts[static_cast<std::size_t>(b)];
+    });
+    order.resize(static_cast<std::size_t>(std::min<std::int64_t>(settings_.ranked, config.vocabulary)));
+    std::sort(order.begin(), order.end());
+    const Tensor ranked = at::tensor(order);
+    std::vector<std::int64_t> distances(order.size());
+    for (std::size_t i = 0; i < order.size(); ++i) distances[i] = order[i] - static_cast<std::int64_t>(i);
+    head_ = head;
+    net.borrow(embedding, head.index_select(0, ranked), std::move(distances));
+    ranked_ = ranked;
+    return {};
+  }
+
+  Loss loss(Net& net, const Batch& batch, const Place& place) override {
+    const Views view(batch);
+    Tensor features = view.features;
+    if (settings_.noise > 0)
+      features = features +
+                 settings_.noise * (at::rand(features.sizes(), place.generator, features.options()) - 0.5);
+    const Tensor counts = view.counts;
+    const Tensor wanted = softTargets(net, view, place.precision);
+    Loss loss;
+    for (int round = 0; round < settings_.rounds; ++round) {
+      const Tensor made = estimate(net, view.tokens, features, place.precision);
+      const Tensor distance = at::smooth_l1_loss(made, view.next, at::Reduction::None).mean(1);
+      const Tensor logits = net.logits(made, place.precision);
+      const Tensor entropy = -(wanted * at::log_softmax(logits, -1)).sum(-1);
+      const Tensor regression = (distance * counts).sum() / counts.sum(),
+                   ranking = (entropy * counts).sum() / counts.sum();
+      const Tensor part = (settings_.features * regression + settings_.tokens * ranking) / settings_.rounds;
+      loss.total = loss.total.defined() ? loss.total + part : part;
+      const std::string suffix = round > 0 ? "_" + std::to_string(round + 1) : "";
+      loss.measures.push_back({"loss.features" + suffix, regression.item<double>(), ""});
+      loss.measures.push_back({"loss.tokens" + suffix, ranking.item<double>(), "nats"});
+      const c10::NoGradGuard guard;
+      const Tensor agreed = (logits.argmax(-1) == wanted.argmax(-1)).to(at::kFloat);
+      loss.measures.push_back(
+          {"agreement" + suffix, ((agreed * counts).sum() / counts.sum()).item<double>(), ""});
+      if (round + 1 == settings_.rounds) break;
+      // Behind the first position half of the features become the head's own.
+      Tensor own = made.detach().view(view.features.sizes());
+      own = at::cat({view.features.narrow(1, 0, 1), own.narrow(1, 0, own.size(1) - 1)}, 1);
+      const Tensor mixed = at::rand({own.size(0), own.size(1), 1}, place.generator, own.options()) < 0.5;
+      features = at::where(mixed, own, features);
+    }
+    return loss;
+  }
+
+  // How often the target's most probable token is among the head's 1, 2, 4 and 8 most probable ones.
+  std::vector<Measure> evaluate(Net& net, const Rows& rows, at::ScalarType precision) override {
+    constexpr std::int64_t kRows = 8;
+    std::vector<double> hits(4, 0);
+    double positions = 0;
+    for (std::int64_t first = 0;; first += kRows) {
+      const Batch batch = rows.heldOutBatch(first, kRows);
+      if (!batch.tokens.defined()) break;
+      const Views view(batch);
+      const Tensor logits = net.logits(estimate(net, view.tokens, view.features, precision), precision);
+      const Tensor best = at::linear(view.next.to(precision), head_.to(precision)).argmax(-1);
+      const Tensor drafted =
+          ranked_.index_select(0, std::get<1>(logits.topk(8, -1)).reshape({-1})).view({-1, 8});
+      const Tensor same = (drafted == best.unsqueeze(1)).to(at::kFloat) * view.counts.unsqueeze(1);
+      for (std::size_t i = 0; i < hits.size(); ++i)
+        hits[i] += same.narrow(1, 0, std::int64_t{1} << i).sum().item<double>();
+      positions += view.counts.sum().item<double>();
+    }
+    std::vector<Measure> measures;
+    for (std::size_t i = 0; i < hits.size() && positions > 0; ++i)
+      measures.push_back({"held_out_top_" + std::to_string(1 << i), hits[i] / positions, ""});
+    return measures;
+  }
+
+ private:
+  // What the head reads at position i is token i + 1 and feature i; what it should say is feature i + 1.
+  struct Views {
+    explicit Views(const Batch& batch) {
+      const std::int64_t length = batch.tokens.size(1) - 1, width = batch.features.size(2);
+      tokens = batch.tokens.narrow(1, 1, length);
+      features = batch.features.narrow(1, 0, length);
+      next = batch.features.narrow(1, 1, length).reshape({-1, width});
+      // From the last token of the prompt on: what is drafted are answers.
+      const Tensor answers = batch.answer.narrow(1, 1, length) & batch.text.narrow(1, 1, length);
+      counts = answers.reshape({-1}).to(at::kFloat);
+    }
+    Tensor tokens, features, next, counts;
+  };
+
+  static Tensor estimate(Net& net, const Tensor& tokens, const Tensor& features, at::ScalarType precision) {
+    NetRequest request;
+    request.tokens = tokens;
+    request.features = features;
+    request.exits = {net.architecture().config.layers};
+    request.precision = precision;
+    return net.states(request).front();
+  }
+
+  static Tensor softTargets(const Net& net, const Views& view, at::ScalarType precision) {
+    const c10::NoGradGuard guard;
+    return at::softmax(net.logits(view.next, precision), -1);
+  }
+
+  Result<Tensor> read(const std::string& name) const {
+    const WeightTensor* tensor = target_->find(name);
+    if (!tensor) return fail(ErrorCode::badInput, "tensor '" + name + "' is missing", target_->path());
+    Tensor value = at::empty(tensor->shape, at::kFloat);
+    DECOSCOPE_TRY(dequantise(*tensor, 0, {value.data_ptr<float>(), static_cast<std::size_t>(value.numel())}));
+    return value;
+  }
+
+  Settings settings_;
+  std::shared_ptr<const WeightFile> target_;
+  Architecture targetArchitecture_;
+  Tensor head_, ranked_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Objective>> makeFeatureHead(const ObjectiveSetup& setup) {
+  const Recipe& recipe = setup.recipe;
+  if (recipe.packing != Packing::texts || recipe.teacher.empty())
+    return fail(ErrorCode::badInput, "a draft head needs a teacher and one text a row",
+                recipe.folder + "/recipe.json, fields teacher and packing");
+  Settings settings;
+  const auto number = [&](const char* key, double fallback) {
+    const auto found = recipe.options.find(key);
+    return found != recipe.options.end() && found->is_number() ? found->get<double>() : fallback;
+  };
+  settings.ranked = recipe.shape.value("draft_vocab_size", std::int64_t{0});
+  settings.features = number("features_weight", settings.features);
+  settings.tokens = number("tokens_weight", settings.tokens);
+  settings.noise = number("noise", settings.noise);
+  settings.rounds = std::clamp(static_cast<int>(number("rounds", 1)), 1, 4);
+  const std::string path = setup.pathOf(recipe.teacher);
+  DECOSCOPE_ASSIGN(auto target, openWeights(path));
+  DECOSCOPE_ASSIGN(Architecture architecture, architectureOf(*target, path));
+  if (architecture.config.width != recipe.shape.value("hidden_size", 0))
+    return fail(ErrorCode::badInput, "head and target have different widths",
+                recipe.folder + "/recipe.json, field shape.hidden_size");
+  if (settings.ranked == 0) settings.ranked = architecture.config.vocabulary;
+  return std::unique_ptr<Objective>(
+      std::make_unique<FeatureHead>(settings, std::move(target), std::move(architecture)));
+}
+
+}  // namespace decoscope::train

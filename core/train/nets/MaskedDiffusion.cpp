@@ -1,0 +1,80 @@
+#include "core/train/nets/Objective.h"
+
+namespace decoscope::train {
+
+namespace {
+
+using at::Tensor;
+
+constexpr double kLeastMasked = 1e-3;  // LLaDA's ε
+
+class MaskedDiffusion final : public Objective {
+ public:
+  MaskedDiffusion(TokenId mask, int layers, double promptShare)
+      : mask_(mask), layers_(layers), promptShare_(promptShare) {}
+
+  Loss loss(Net& net, const Batch& batch, const Place& place) override {
+    const std::int64_t rows = batch.tokens.size(0);
+    const at::TensorOptions floats(at::kFloat);
+    // Stratified over the batch: every batch sees weak and strong masking.
+    const Tensor t = (at::arange(rows, floats) + at::rand({rows}, place.generator, floats)) / rows;
+    const Tensor prompts = at::rand({rows, 1}, place.generator, floats) < promptShare_;
+    return masked(net, batch, t, prompts, place.generator, place.precision);
+  }
+
+  std::vector<Measure> evaluate(Net& net, const Rows& rows, at::ScalarType precision) override {
+    constexpr std::int64_t kRows = 16;
+    at::Generator generator = at::detail::createCPUGenerator(1);
+    double sum = 0;
+    std::int64_t batches = 0;
+    for (std::int64_t first = 0;; first += kRows) {
+      const Batch batch = rows.heldOutBatch(first, kRows);
+      if (!batch.tokens.defined()) break;
+      const std::int64_t count = batch.tokens.size(0);
+      const Tensor t = (at::arange(count, at::kFloat) + 0.5) / count;
+      sum +=
+          masked(net, batch, t, at::zeros({count, 1}, at::kBool), generator, precision).total.item<double>();
+      ++batches;
+    }
+    return {{"held_out_loss", batches > 0 ? sum / static_cast<double>(batches) : 0, "nats"}};
+  }
+
+ private:
+  Loss masked(Net& net, const Batch& batch, const Tensor& t, const Tensor& prompts,
+              const at::Generator& generator, at::ScalarType precision) {
+    const std::int64_t rows = batch.tokens.size(0), length = batch.tokens.size(1) - 1;
+    const Tensor tokens = batch.tokens.narrow(1, 0, length), answer = batch.answer.narrow(1, 0, length);
+    const Tensor p = ((1 - kLeastMasked) * t + kLeastMasked).unsqueeze(1);
+    const Tensor eligible = answer | prompts;
+    const Tensor hidden = (at::rand({rows, length}, generator, at::TensorOptions(at::kFloat)) < p) & eligible;
+    NetRequest request;
+    request.tokens = at::where(hidden, at::full_like(tokens, mask_), tokens);
+    request.exits = {layers_};
+    request.precision = precision;
+    const Tensor logits = net.logits(net.states(request).front(), precision);
+    const Tensor each =
+        at::cross_entropy_loss(logits, tokens.reshape({-1}), {}, at::Reduction::None).view({rows, length});
+    const Tensor weighted = each * hidden.to(at::kFloat) / p;
+    // Of each row by its own number of tokens that could be masked, as for answers in the paper.
+    const Tensor mean = (weighted.sum(1) / eligible.to(at::kFloat).sum(1).clamp_min(1)).mean();
+    return {mean, {}};
+  }
+
+  TokenId mask_;
+  int layers_;
+  double promptShare_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Objective>> makeMaskedDiffusion(const ObjectiveSetup& setup) {
+  const nlohmann::json& shape = setup.recipe.shape;
+  const TokenId mask = shape.value("mask_token_id", -1);
+  if (mask < 0 || shape.value("is_causal", true))
+    return fail(ErrorCode::badInput, "masked diffusion needs \"is_causal\": false and a mask_token_id",
+                setup.recipe.folder + "/recipe.json, field shape");
+  return std::unique_ptr<Objective>(std::make_unique<MaskedDiffusion>(
+      mask, shape.value("num_hidden_layers", 0), setup.recipe.options.value("prompts", 0.1)));
+}
+
+}  // namespace decoscope::train
