@@ -6,6 +6,7 @@
 #include "app/cli/Command.h"
 #include "core/model/weights/SafetensorsWriter.h"
 #include "core/decode/Decoder.h"
+#include "core/model/AcceptanceHead.h"
 #include "core/model/Catalog.h"
 #include "core/model/ModelFetch.h"
 #include "core/model/weights/WeightFile.h"
@@ -15,16 +16,18 @@ namespace decoscope::cli {
 namespace {
 
 json capabilityList(const ModelInfo& info) {
+  const Capabilities can = capabilitiesOf(info);
+  const std::pair<bool, const char*> all[] = {{can.maskedDiffusion, "masked diffusion"},
+                                              {can.causal, "causal"},
+                                              {can.trees, "trees"},
+                                              {can.hiddenStates, "hidden states"},
+                                              {can.interventions, "interventions"},
+                                              {can.earlyExit, "early exit"},
+                                              {can.followsFeatures, "drafting from features"},
+                                              {info.architecture == kAcceptanceArchitecture, "judging drafts"}};
   json list = json::array();
-  if (info.maskToken >= 0)
-    list.push_back("masked diffusion");
-  else
-    list.insert(list.end(), {"causal", "trees"});
-  if (info.format != "table") {
-    list.push_back("hidden states");
-    list.push_back("interventions");
-    if (info.maskToken < 0) list.push_back("early exit");
-  }
+  for (const auto& [has, name] : all)
+    if (has) list.push_back(name);
   return list;
 }
 

@@ -12,6 +12,7 @@ const MethodRegistry& MethodRegistry::instance() {
     addTokenRecycling(methods);
     addSpecInfer(methods);
     addEagle(methods);
+    addSpecDecPlusPlus(methods);
     addLlada(methods);
     return methods;
   }();

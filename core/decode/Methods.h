@@ -12,6 +12,7 @@ void addSelfDraft(MethodRegistry& registry);
 void addTokenRecycling(MethodRegistry& registry);
 void addSpecInfer(MethodRegistry& registry);
 void addEagle(MethodRegistry& registry);
+void addSpecDecPlusPlus(MethodRegistry& registry);
 void addLlada(MethodRegistry& registry);
 
 }  // namespace decoscope

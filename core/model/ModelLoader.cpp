@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "core/model/AcceptanceHead.h"
 #include "core/model/Catalog.h"
 #include "core/model/GgufTokenizer.h"
 #include "core/model/scripted/TableModel.h"
@@ -46,6 +47,7 @@ Result<ModelInfo> describeModel(const std::string& name) {
     return parts.model->info();
   }
   DECOSCOPE_ASSIGN(const std::string path, resolveModel(name));
+  if (!isGgufFile(path) && isAcceptanceHead(path)) return describeAcceptanceHead(path);
 #ifdef DECOSCOPE_WITH_TORCH
   DECOSCOPE_ASSIGN(const auto weights, openWeights(path));
   return describeTransformer(*weights, path);
@@ -58,6 +60,10 @@ Result<ModelInfo> describeModel(const std::string& name) {
 Capabilities capabilitiesOf(const ModelInfo& info) {
   const bool diffusion = info.maskToken >= 0, net = info.format != "table";
   Capabilities can;
+  if (info.architecture == kAcceptanceArchitecture) {
+    can.causal = can.trees = false;
+    return can;
+  }
   can.causal = can.trees = !diffusion;
   can.maskedDiffusion = diffusion;
   can.earlyExit = net && !diffusion;
@@ -73,6 +79,10 @@ Result<LoadedModel> loadModel(const std::string& name, const LoadOptions& option
     return LoadedModel{std::move(parts.model), std::move(parts.tokenizer)};
   }
   DECOSCOPE_ASSIGN(const std::string path, resolveModel(name));
+  if (!isGgufFile(path) && isAcceptanceHead(path)) {
+    DECOSCOPE_ASSIGN(auto head, loadAcceptanceHead(path));
+    return LoadedModel{std::move(head), nullptr};
+  }
 #ifdef DECOSCOPE_WITH_TORCH
   DECOSCOPE_ASSIGN(auto weights, openWeights(path));
   LoadedModel loaded;

@@ -12,7 +12,7 @@ namespace decoscope {
 
 struct LoadedModel {
   std::shared_ptr<Model> model;
-  std::shared_ptr<const Tokenizer> tokenizer;  // null where the folder of a draft head has none
+  std::shared_ptr<const Tokenizer> tokenizer;  // null where the folder of a head has none
 };
 
 // Errors: notFound, badInput (names file, field, offset), unsupported (names what is supported), cancelled.

@@ -4,6 +4,11 @@
 // drafts are known exactly.
 #pragma once
 
+#include <QTemporaryDir>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "core/model/AcceptanceHead.h"
 #include "tests/decode/Tables.h"
 
 namespace decoscope::test {
@@ -132,6 +137,56 @@ inline std::shared_ptr<TableHead> adoptWithHead(Engine& engine, std::vector<Toke
   auto head = std::make_shared<TableHead>(std::move(table.model), std::move(ranked));
   engine.adoptModel("head", "head", {head, nullptr});
   return head;
+}
+
+// An acceptance head's folder: `values` in the order of the tensors' names.
+struct NamedValues {
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::vector<float> values;
+};
+inline void writeAcceptanceHead(const std::string& folder, int width, int blocks, bool shared,
+                                const std::vector<NamedValues>& tensors) {
+  std::ofstream(folder + "/config.json") << nlohmann::json{
+      {"model_type", "specdec-pp"}, {"hidden_size", width}, {"num_blocks", blocks}, {"shared_blocks", shared}};
+  nlohmann::json header = nlohmann::json::object();
+  std::string data;
+  for (const NamedValues& tensor : tensors) {
+    const std::size_t size = tensor.values.size() * sizeof(float);
+    header[tensor.name] = {
+        {"dtype", "F32"}, {"shape", tensor.shape}, {"data_offsets", {data.size(), data.size() + size}}};
+    data.append(reinterpret_cast<const char*>(tensor.values.data()), size);
+  }
+  const std::string text = header.dump();
+  const std::uint64_t size = text.size();
+  std::ofstream file(folder + "/model.safetensors", std::ios::binary);
+  file.write(reinterpret_cast<const char*>(&size), sizeof size);
+  file << text << data;
+}
+
+// A target, a drafter that shows its states and an acceptance head that doubts some of its tokens.
+inline Status adoptJudged(Engine& engine) {
+  const QTemporaryDir folder;
+  writeAcceptanceHead(folder.path().toStdString(), 1, 1, false,
+                      {{"blocks.0.weight", {1, 1}, {0.5f}},
+                       {"blocks.0.bias", {1}, {-1}},
+                       {"classifier.weight", {2, 1}, {1, 0}},
+                       {"classifier.bias", {2}, {-2, 1}}});
+  DECOSCOPE_ASSIGN(auto head, loadAcceptanceHead(folder.path().toStdString()));
+  adopt(engine, "target", kTarget);
+  auto drafter = makeTableModel(*parseTable(kDrafter, "drafter"), "table:drafter", "drafter");
+  engine.adoptModel("drafter", "drafter",
+                    {std::make_shared<FeatureTarget>(std::move(drafter.model)), drafter.tokenizer});
+  engine.adoptModel("head", "head", {std::move(head), nullptr});
+  return {};
+}
+
+// Whatever this method needs.
+inline Status adoptFor(Engine& engine, const std::string& method) {
+  if (method == "specdec-pp") return adoptJudged(engine);
+  adoptWithHead(engine);
+  adopt(engine, "drafter", kDrafter);
+  return {};
 }
 
 }  // namespace decoscope::test

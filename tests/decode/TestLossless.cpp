@@ -16,21 +16,16 @@ double chiSquareTail(double chi, int freedom) {
   return 0.5 * std::erfc(z / std::sqrt(2));
 }
 
-void adoptAll(Engine& engine) {
-  test::adoptWithHead(engine);
-  test::adopt(engine, "drafter", test::kDrafter);
-}
-
 double pValueOf(const std::string& method, const std::vector<std::string>& assignments, int runs) {
   Engine engine(recordInMemory());
-  adoptAll(engine);
+  if (!test::adoptFor(engine, method)) return -1;
   const Table table = *parseTable(test::kTarget, "target");
   const std::vector<TokenId> prompt = {0, 1, 2, 0, 1};
   std::map<std::vector<TokenId>, int> counts;
   for (int seed = 0; seed < runs; ++seed) {
     if (seed % 500 == 0 && seed > 0) {  // a fresh trace now and then keeps memory flat
       engine = Engine(recordInMemory());
-      adoptAll(engine);
+      if (!test::adoptFor(engine, method)) return -1;
     }
     RunRequest request;
     request.method = method;
@@ -89,6 +84,7 @@ class TestLossless : public QObject {
     QTest::newRow("token recycling") << "token-recycling" << QStringList{"adaptive=false"};
     QTest::newRow("eagle") << "eagle" << QStringList{"adaptive=false", "tree_width=2", "tree_depth=3"};
     QTest::newRow("eagle, static") << "eagle" << QStringList{"adaptive=false", "tree=static"};
+    QTest::newRow("SpecDec++") << "specdec-pp" << QStringList{"threshold=0.4"};
     QTest::newRow("eagle, adaptive") << "eagle" << QStringList{"adaptive=true", "tree_depth=3"};
   }
   void sampledOutputIsTheTargets() {
@@ -120,7 +116,7 @@ class TestLossless : public QObject {
         {"eagle", {"adaptive=false"}},
         {"eagle", {"adaptive=false", "tree=static"}}};
     Engine engine(recordInMemory());
-    adoptAll(engine);
+    QVERIFY(test::adoptFor(engine, "eagle").has_value());
     for (std::uint64_t prompt = 0; prompt < 100; ++prompt) {
       RunRequest request;
       for (int i = 0; i < 6; ++i)
@@ -145,7 +141,7 @@ class TestLossless : public QObject {
   // sampling itself.
   void deterministicDraftsRepeatPlainSampling() {
     Engine engine(recordInMemory());
-    adoptAll(engine);
+    QVERIFY(test::adoptFor(engine, "eagle").has_value());
     for (std::uint64_t seed = 0; seed < 50; ++seed) {
       std::vector<TokenId> plain;
       for (const char* method : {"sampling", "lookup", "token-recycling", "eagle"}) {

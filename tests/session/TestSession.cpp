@@ -7,7 +7,7 @@
 
 #include "core/session/Audit.h"
 #include "core/trace/Round.h"
-#include "tests/decode/Tables.h"
+#include "tests/decode/Features.h"
 
 using namespace decoscope;
 
@@ -118,14 +118,14 @@ class TestSession : public QObject {
     RunId first;
     {
       Engine engine(*recording);
-      load(engine);
+      QVERIFY(test::adoptFor(engine, method.toStdString()).has_value());
       first = *engine.startRun(requestFor(method.toStdString()));
       QVERIFY(test::finishRun(engine).has_value());
     }
     const StepIndex end = recording->source->extent(first).second;
     for (const StepIndex at : {StepIndex{0}, end / 2, end - 1}) {
       Engine engine(*recording);
-      load(engine);
+      QVERIFY(test::adoptFor(engine, method.toStdString()).has_value());
       ForkRequest request;
       request.run = first;
       request.step = at;
