@@ -345,6 +345,8 @@ Result<StepPointer> Engine::step(const StopToken& stop) {
     recorder_->markFailed();
     recorder_->note("error", status.error().text());
   }
+  recordingCost_.within = recorder_->recordingMilliseconds();
+  const auto sealing = std::chrono::steady_clock::now();
   StepPointer sealed = recorder_->seal(static_cast<std::int64_t>(environment_.text.size()));
   // A line that ended without doing anything (the context was full) has no step to show, but says why in its
   // run.
@@ -353,6 +355,8 @@ Result<StepPointer> Engine::step(const StopToken& stop) {
     DECOSCOPE_TRY(recording_.sink->append(sealed));
     ++nextStep_;
   }
+  recordingCost_.behind =
+      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - sealing).count();
   if (!status) {
     DECOSCOPE_TRY(finish(RunState::failed, "error"));
     return tl::unexpected(status.error());

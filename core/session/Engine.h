@@ -76,6 +76,11 @@ class Engine {
   // The current run; id 0 when there is none.
   const RunInfo& current() const { return info_; }
   StepIndex nextStep() const { return nextStep_; }
+  // What the record of the last step cost, in milliseconds: within the step's own time, and behind it.
+  struct RecordingCost {
+    double within = 0, behind = 0;
+  };
+  const RecordingCost& recordingCost() const { return recordingCost_; }
   bool ended() const { return !environment_.stopReason.empty(); }
   const std::vector<TokenId>& text() const { return environment_.text; }
   std::size_t promptLength() const { return environment_.promptLength; }
@@ -113,6 +118,7 @@ class Engine {
   std::unique_ptr<Decoder> decoder_;
   std::unique_ptr<Recorder> recorder_;
   std::string decoderMethod_;
+  RecordingCost recordingCost_;
   bool begun_ = false;
   std::map<std::string, std::string> measured_;  // facts measured for the loaded models, shared by their runs
 };

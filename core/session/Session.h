@@ -83,8 +83,11 @@ struct SessionState {
   std::string modelName, device, dtype;
   std::int64_t memoryBytes = 0;
   double tokensPerSecond = 0;  // over the last steps
-  StepIndex durable = 0;       // steps of `run` before this are on disk
-  std::string sessionPath;     // empty: in memory only
+  // The share of their time that went into the record, on the model thread: digesting distributions, handing
+  // steps on. Negative: no step yet.
+  double recordingShare = -1;
+  StepIndex durable = 0;    // steps of `run` before this are on disk
+  std::string sessionPath;  // empty: in memory only
   bool readOnly = false;
   std::optional<Error> lastError;  // of the last command; cleared by the next
   std::uint64_t errorCount = 0;    // grows by one with each error, so that a view notices a repeated one

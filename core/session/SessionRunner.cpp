@@ -307,7 +307,7 @@ class SessionRunner final : public SessionPort {
     return {};
   }
 
-  // Tokens per second over the last steps, newest counting most.
+  // Speed and cost of recording over the last steps, newest counting most.
   void measure(const StepRecord& step) {
     const double seconds = (step.draftMilliseconds + step.verifyMilliseconds + step.otherMilliseconds) / 1e3;
     // Commits, not positions: a denoising step fills in behind the end of the text.
@@ -317,8 +317,12 @@ class SessionRunner final : public SessionPort {
         }));
     recentSeconds_ = 0.9 * recentSeconds_ + seconds;
     recentTokens_ = 0.9 * recentTokens_ + tokens;
+    const auto& [within, behind] = engine_->recordingCost();
+    recentRecording_ = 0.9 * recentRecording_ + (within + behind) / 1e3;
+    recentWhole_ = 0.9 * recentWhole_ + seconds + behind / 1e3;
     const std::lock_guard lock(mutex_);
     if (recentSeconds_ > 0) state_.tokensPerSecond = recentTokens_ / recentSeconds_;
+    if (recentWhole_ > 0) state_.recordingShare = recentRecording_ / recentWhole_;
   }
 
   void replace(Recording recording) {
@@ -350,7 +354,7 @@ class SessionRunner final : public SessionPort {
   }
 
   std::unique_ptr<Engine> engine_;  // model thread only, after construction
-  double recentSeconds_ = 0, recentTokens_ = 0;
+  double recentSeconds_ = 0, recentTokens_ = 0, recentRecording_ = 0, recentWhole_ = 0;
   std::atomic<bool> pausing_ = false;
 
   mutable std::mutex mutex_;  // guards what follows

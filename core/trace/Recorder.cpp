@@ -29,6 +29,7 @@ void Recorder::begin(RunId run, StepIndex step, std::int64_t committedBefore) {
                            std::chrono::system_clock::now().time_since_epoch())
                            .count();
   start_ = std::chrono::steady_clock::now();
+  recordingMilliseconds_ = 0;
 }
 
 StepPointer Recorder::seal(std::int64_t committedAfter) {
@@ -56,8 +57,9 @@ Recorder::Timer::Timer(Recorder& recorder, TimeShare share)
     : recorder_(recorder), share_(share), start_(std::chrono::steady_clock::now()) {}
 
 Recorder::Timer::~Timer() {
-  auto& total = share_ == TimeShare::draft ? recorder_.record_->draftMilliseconds
-                                           : recorder_.record_->verifyMilliseconds;
+  auto& total = share_ == TimeShare::draft    ? recorder_.record_->draftMilliseconds
+                : share_ == TimeShare::verify ? recorder_.record_->verifyMilliseconds
+                                              : recorder_.recordingMilliseconds_;
   total += millisecondsSince(start_);
 }
 

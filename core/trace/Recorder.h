@@ -17,8 +17,9 @@ enum class RecordLevel {
 };
 Result<RecordLevel> parseRecordLevel(const std::string& text);
 
-// Where a step's wall clock goes.
-enum class TimeShare { draft, verify };
+// Where a step's wall clock goes. `recording` is what only the record asks for (digests of distributions); it
+// passes within the other shares.
+enum class TimeShare { draft, verify, recording };
 
 // One thread: the model thread. A recorder is used for one step at a time: begin(), facts, seal().
 class Recorder {
@@ -37,6 +38,8 @@ class Recorder {
   bool wantsDistributions() const { return level_ == RecordLevel::full; }
   bool wantsDetail() const { return level_ != RecordLevel::none; }
   int topK() const { return topK_; }
+  // Of the step since begin(), in milliseconds; not part of the record.
+  double recordingMilliseconds() const { return recordingMilliseconds_; }
 
   // Keeps or drops the fact by the record level.
   void add(Event event);
@@ -62,6 +65,7 @@ class Recorder {
   int topK_;
   std::shared_ptr<StepRecord> record_ = std::make_shared<StepRecord>();
   std::chrono::steady_clock::time_point start_;
+  double recordingMilliseconds_ = 0;
 };
 
 }  // namespace decoscope

@@ -36,8 +36,10 @@ class TestRunner : public QObject {
     std::atomic<int> notices = 0;
     session->setListener([&](const TraceNotice*) { ++notices; });
     session->startRun(request());
+    QVERIFY(session->state().recordingShare < 0);
     session->step(3);
     QTRY_COMPARE(session->state().nextStep, StepIndex{3});
+    QVERIFY(session->state().recordingShare > 0 && session->state().recordingShare < 1);
     const RunId first = session->state().run;
     QCOMPARE(session->trace()->extent(first).second, StepIndex{3});
     RunCondition until;

@@ -455,6 +455,35 @@ class TestSession : public QObject {
       QVERIFY2(!auditRun(**store, fork)->failed.empty(), edit);
     }
   }
+  void whatTheRecordCostsIsMeasured_data() {
+    QTest::addColumn<QString>("method");
+    QTest::addColumn<double>("temperature");
+    for (const char* method : {"sampling", "lookup", "token-recycling", "chain", "specinfer"})
+      for (const double temperature : {0.0, 1.0})
+        QTest::addRow("%s at %g", method, temperature) << QString(method) << temperature;
+  }
+  // Digests cost what they cost only where they are asked for; handing a step on always does.
+  void whatTheRecordCostsIsMeasured() {
+    QFETCH(QString, method);
+    QFETCH(double, temperature);
+    for (const char* level : {"full", "light", "none"}) {
+      Engine engine(recordInMemory());
+      load(engine);
+      RunRequest request = requestFor(method.toStdString());
+      request.assignments = {"temperature=" + std::to_string(temperature)};
+      request.recordLevel = level;
+      QVERIFY(engine.startRun(request));
+      while (!engine.ended()) {
+        const auto step = engine.step(StopToken());
+        QVERIFY(step);
+        const auto& [within, behind] = engine.recordingCost();
+        const double whole =
+            (*step)->draftMilliseconds + (*step)->verifyMilliseconds + (*step)->otherMilliseconds;
+        QVERIFY(level == std::string("full") ? within > 0 && within <= whole : within == 0);
+        QVERIFY(behind > 0);
+      }
+    }
+  }
   void badRunsAreRefused() {
     Engine engine(recordInMemory());
     load(engine);

@@ -192,6 +192,7 @@ class LladaDecoder final : public Decoder {
                                : p[static_cast<std::size_t>(candidate.token)];
     lastEntropy_ = entropyOf(p);
     if (recorder.wantsDistributions()) {
+      const Recorder::Timer timer(recorder, TimeShare::recording);
       DistributionFact fact = digest(p, DistributionKind::targetRaw, kRootNode, recorder.topK());
       fact.position = candidate.position;
       recorder.add(std::move(fact));

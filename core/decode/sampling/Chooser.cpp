@@ -45,8 +45,10 @@ Result<TokenId> Chooser::choose(DecodeEnvironment& environment, const Logits& lo
   fact.low = drawn.low;
   fact.high = drawn.high;
   fact.probability = p[static_cast<std::size_t>(drawn.token)];
-  if (environment.recorder->wantsDistributions())
+  if (environment.recorder->wantsDistributions()) {
+    const Recorder::Timer timer(*environment.recorder, TimeShare::recording);
     environment.recorder->add(digest(p, DistributionKind::target, node, environment.recorder->topK()));
+  }
   environment.recorder->add(fact);
   return fact.token;
 }
@@ -74,6 +76,7 @@ Status CausalDecoder::force(DecodeEnvironment& environment, TokenId token, Prove
     Recorder::Timer timer(*environment.recorder, TimeShare::verify);
     DECOSCOPE_ASSIGN(const ForwardOutput output, environment.forward("target", request, ForwardPhase::plain));
     if (environment.recorder->wantsDistributions()) {
+      const Recorder::Timer recording(*environment.recorder, TimeShare::recording);
       DECOSCOPE_ASSIGN(const RowSummary summary, output.logits->summary(0, environment.recorder->topK()));
       environment.recorder->add(digest(summary, DistributionKind::targetRaw, kRootNode));
       const double logit = output.logits->row(0)[static_cast<std::size_t>(token)];

@@ -49,6 +49,7 @@ class SamplingDecoder final : public CausalDecoder {
     }
     std::optional<RowSummary> summary;
     if (environment.recorder->wantsDistributions()) {
+      const Recorder::Timer timer(*environment.recorder, TimeShare::recording);
       DECOSCOPE_ASSIGN(summary, output.logits->summary(0, environment.recorder->topK()));
       environment.recorder->add(digest(*summary, DistributionKind::targetRaw, kRootNode));
     }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <deque>
 #include <numeric>
+#include <optional>
 
 namespace decoscope {
 
@@ -79,12 +80,16 @@ class SpeculativeDecoder final : public CausalDecoder {
     const int wanted =
         std::max(recorder.wantsDistributions() ? recorder.topK() : 0, proposer_->observedTokens());
     if (wanted > 0) {
+      std::optional<Recorder::Timer> recording;
+      if (proposer_->observedTokens() == 0) recording.emplace(recorder, TimeShare::recording);
       DECOSCOPE_ASSIGN(summaries, logits.summaries(wanted));
     }
-    if (recorder.wantsDistributions())
+    if (recorder.wantsDistributions()) {
+      const Recorder::Timer recording(recorder, TimeShare::recording);
       for (std::size_t row = 0; row < summaries.size(); ++row)
         recorder.add(digest(clipped(summaries[row], recorder.topK()), DistributionKind::targetRaw,
                             static_cast<NodeId>(row) - 1));
+    }
     DECOSCOPE_ASSIGN(const Walk walk, verifyTree(environment, chooser_, tree, logits, summaries, verifier_));
 
     const TokenId root = environment.text.back();

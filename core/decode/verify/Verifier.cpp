@@ -167,8 +167,9 @@ class TreeWalk {
   }
 
   void record(const Distribution& distribution, DistributionKind kind, NodeId node, int stage) {
-    if (environment_.recorder->wantsDistributions())
-      environment_.recorder->add(digest(distribution, kind, node, environment_.recorder->topK(), stage));
+    if (!environment_.recorder->wantsDistributions()) return;
+    const Recorder::Timer timer(*environment_.recorder, TimeShare::recording);
+    environment_.recorder->add(digest(distribution, kind, node, environment_.recorder->topK(), stage));
   }
 
   void recordTest(NodeId at, NodeId child, const ChildTest& test) {
