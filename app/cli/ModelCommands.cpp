@@ -4,11 +4,11 @@
 #include <iostream>
 
 #include "app/cli/Command.h"
-#include "core/model/weights/SafetensorsWriter.h"
 #include "core/decode/Decoder.h"
 #include "core/model/AcceptanceHead.h"
 #include "core/model/Catalog.h"
 #include "core/model/ModelFetch.h"
+#include "core/model/weights/SafetensorsWriter.h"
 #include "core/model/weights/WeightFile.h"
 
 namespace decoscope::cli {
@@ -17,14 +17,15 @@ namespace {
 
 json capabilityList(const ModelInfo& info) {
   const Capabilities can = capabilitiesOf(info);
-  const std::pair<bool, const char*> all[] = {{can.maskedDiffusion, "masked diffusion"},
-                                              {can.causal, "causal"},
-                                              {can.trees, "trees"},
-                                              {can.hiddenStates, "hidden states"},
-                                              {can.interventions, "interventions"},
-                                              {can.earlyExit, "early exit"},
-                                              {can.followsFeatures, "drafting from features"},
-                                              {info.architecture == kAcceptanceArchitecture, "judging drafts"}};
+  const std::pair<bool, const char*> all[] = {
+      {can.maskedDiffusion, "masked diffusion"},
+      {can.causal, "causal"},
+      {can.trees, "trees"},
+      {can.hiddenStates, "hidden states"},
+      {can.interventions, "interventions"},
+      {can.earlyExit, "early exit"},
+      {can.followsFeatures, "drafting from features"},
+      {info.architecture == kAcceptanceArchitecture, "judging drafts"}};
   json list = json::array();
   for (const auto& [has, name] : all)
     if (has) list.push_back(name);

@@ -5,8 +5,8 @@
 
 namespace decoscope {
 
-// $DECOSCOPE_RESOURCES; else share/decoscope beside the program's own folder, where it is installed; else the source
-// tree's.
+// $DECOSCOPE_RESOURCES; else share/decoscope beside the program's own folder, where it is installed; else the
+// source tree's.
 std::string resourceFolder();
 
 }  // namespace decoscope

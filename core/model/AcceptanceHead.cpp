@@ -56,7 +56,8 @@ Result<Shape> shapeOf(const std::string& path) {
   DECOSCOPE_ASSIGN(shape.width, integer("hidden_size", 1 << 20));
   DECOSCOPE_ASSIGN(shape.blocks, integer("num_blocks", kMostBlocks));
   shape.shared = config.contains("shared_blocks") && config["shared_blocks"] == true;
-  if (shape.width == 0) return fail(ErrorCode::badInput, "the width must be positive", where + ", field hidden_size");
+  if (shape.width == 0)
+    return fail(ErrorCode::badInput, "the width must be positive", where + ", field hidden_size");
   return shape;
 }
 
@@ -65,9 +66,10 @@ Result<std::vector<float>> valuesOf(const WeightFile& file, const std::string& n
                                     const std::vector<std::int64_t>& shape) {
   const WeightTensor* tensor = file.find(name);
   if (!tensor || tensor->shape != shape)
-    return fail(ErrorCode::badInput,
-                "tensor '" + name + (tensor ? "' has another shape than the configuration says" : "' is missing"),
-                file.path());
+    return fail(
+        ErrorCode::badInput,
+        "tensor '" + name + (tensor ? "' has another shape than the configuration says" : "' is missing"),
+        file.path());
   std::vector<float> values(static_cast<std::size_t>(tensor->elements()));
   DECOSCOPE_TRY(dequantise(*tensor, 0, values));
   return values;
@@ -96,8 +98,9 @@ ModelInfo infoOf(const std::string& path, const Shape& shape, const WeightFile& 
     info.parameters += tensor.elements();
     info.fileType = tensor.typeName;
     const bool classifier = tensor.name.starts_with("classifier.");
-    info.tensors.push_back({tensor.name, std::string(classifier ? "classifier" : "residual block") +
-                                             (tensor.name.ends_with(".bias") ? ", bias" : ""),
+    info.tensors.push_back({tensor.name,
+                            std::string(classifier ? "classifier" : "residual block") +
+                                (tensor.name.ends_with(".bias") ? ", bias" : ""),
                             tensor.typeName, tensor.shape});
   }
   info.bytes = info.parameters * static_cast<std::int64_t>(sizeof(float));
@@ -120,7 +123,10 @@ class ClassLogits final : public Logits {
 class AcceptanceHead final : public Model {
  public:
   AcceptanceHead(ModelInfo info, std::vector<Layer> blocks, int passes, Layer classifier)
-      : info_(std::move(info)), blocks_(std::move(blocks)), passes_(passes), classifier_(std::move(classifier)) {}
+      : info_(std::move(info)),
+        blocks_(std::move(blocks)),
+        passes_(passes),
+        classifier_(std::move(classifier)) {}
   const ModelInfo& info() const override { return info_; }
   Capabilities capabilities() const override {
     Capabilities can;
@@ -130,14 +136,16 @@ class AcceptanceHead final : public Model {
   int cached() const override { return 0; }
   std::int64_t memoryBytes() const override { return info_.bytes; }
   Status retain(int prefix, std::span<const std::int32_t> slots) override {
-    return prefix == 0 && slots.empty() ? Status() : fail(ErrorCode::usage, "cannot retain more than is cached");
+    return prefix == 0 && slots.empty() ? Status()
+                                        : fail(ErrorCode::usage, "cannot retain more than is cached");
   }
   Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) override {
     const auto start = std::chrono::steady_clock::now();
     const auto width = static_cast<std::size_t>(info_.width);
     if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
     if (request.tokens.empty() || request.inputs.size() != request.tokens.size() * width)
-      return fail(ErrorCode::usage, "an acceptance head needs a state of width " + std::to_string(width) + " a token",
+      return fail(ErrorCode::usage,
+                  "an acceptance head needs a state of width " + std::to_string(width) + " a token",
                   info_.name);
     if (!request.taps.empty() || !request.interventions.empty() || request.lastLayer > 0)
       return fail(ErrorCode::unsupported, "an acceptance head cannot be watched or changed", info_.name);
@@ -145,10 +153,12 @@ class AcceptanceHead final : public Model {
     for (const std::int32_t row : request.logitRows) {
       if (row < 0 || static_cast<std::size_t>(row) >= request.tokens.size())
         return fail(ErrorCode::usage, "there is no row " + std::to_string(row));
-      const auto first = request.inputs.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(row) * width);
+      const auto first =
+          request.inputs.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(row) * width);
       std::vector<float> state(first, first + static_cast<std::ptrdiff_t>(width));
       for (int pass = 0; pass < passes_; ++pass) {
-        const auto change = apply(blocks_[std::min(static_cast<std::size_t>(pass), blocks_.size() - 1)], state);
+        const auto change =
+            apply(blocks_[std::min(static_cast<std::size_t>(pass), blocks_.size() - 1)], state);
         for (std::size_t i = 0; i < width; ++i) state[i] += change[i] / (1 + std::exp(-change[i]));
       }
       const auto classes = apply(classifier_, state);
@@ -183,7 +193,8 @@ class AcceptanceHead final : public Model {
 
 bool isAcceptanceHead(const std::string& path) {
   const json config = configOf(path);
-  return config.is_object() && config.contains("model_type") && config["model_type"] == kAcceptanceArchitecture;
+  return config.is_object() && config.contains("model_type") &&
+         config["model_type"] == kAcceptanceArchitecture;
 }
 
 Result<ModelInfo> describeAcceptanceHead(const std::string& path) {
@@ -203,8 +214,8 @@ Result<std::unique_ptr<Model>> loadAcceptanceHead(const std::string& path) {
   DECOSCOPE_ASSIGN(Layer classifier, layerOf(*file, "classifier", kClasses, shape.width));
   ModelInfo info = infoOf(path, shape, *file);
   DECOSCOPE_ASSIGN(info.fingerprint, fileDigest(path));
-  return std::unique_ptr<Model>(
-      std::make_unique<AcceptanceHead>(std::move(info), std::move(blocks), shape.blocks, std::move(classifier)));
+  return std::unique_ptr<Model>(std::make_unique<AcceptanceHead>(std::move(info), std::move(blocks),
+                                                                 shape.blocks, std::move(classifier)));
 }
 
 }  // namespace decoscope

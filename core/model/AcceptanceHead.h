@@ -1,8 +1,9 @@
-// SpecDec++'s acceptance head (Huang et al. 2024, arXiv 2405.19715): from a drafter's final state at a token, the
-// probability that the target accepts it. num_blocks residual blocks h ← h + SiLU(W h + b), then a linear layer to two
-// classes, 0 = reject and 1 = accept. A folder: config.json {"model_type":"specdec-pp","hidden_size":d,"num_blocks":3,
-// "shared_blocks":false} and model.safetensors with blocks.N.weight [d, d], blocks.N.bias [d], classifier.weight [2, d],
-// classifier.bias [2]; shared blocks are all blocks.0, as in the released checkpoint.
+// SpecDec++'s acceptance head (Huang et al. 2024, arXiv 2405.19715): from a drafter's final state at a token,
+// the probability that the target accepts it. num_blocks residual blocks h ← h + SiLU(W h + b), then a linear
+// layer to two classes, 0 = reject and 1 = accept. A folder: config.json
+// {"model_type":"specdec-pp","hidden_size":d,"num_blocks":3, "shared_blocks":false} and model.safetensors
+// with blocks.N.weight [d, d], blocks.N.bias [d], classifier.weight [2, d], classifier.bias [2]; shared
+// blocks are all blocks.0, as in the released checkpoint.
 #pragma once
 
 #include <memory>

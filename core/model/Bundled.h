@@ -1,7 +1,8 @@
 // Models that come with the program: resources/models/bundled.json,
-//   {"models": [{"name": "…", "path": "FOLDER", "role": "head", "for": ["SmolLM2-135M-Instruct", "sha256:…"]}, …]}
-// `path` is relative to the index, `for` names the targets that the model was made for (by name, whatever its case, or
-// by fingerprint); a model without `role` and `for` stands alone.
+//   {"models": [{"name": "…", "path": "FOLDER", "role": "head", "for": ["SmolLM2-135M-Instruct",
+//   "sha256:…"]}, …]}
+// `path` is relative to the index, `for` names the targets that the model was made for (by name, whatever its
+// case, or by fingerprint); a model without `role` and `for` stands alone.
 #pragma once
 
 #include <optional>

@@ -142,7 +142,8 @@ void Engine::adoptModel(const std::string& role, std::string name, LoadedModel m
   slots_[role] = std::move(slot);
 }
 
-// Loads what a method needs and nobody chose: a head again for another target, or the bundled model made for it.
+// Loads what a method needs and nobody chose: a head again for another target, or the bundled model made for
+// it.
 Status Engine::fillRoles(const MethodInfo& method, const ParamSet& parameters, const StopToken& stop) {
   const auto target = slots_.find("target");
   if (target == slots_.end()) return {};

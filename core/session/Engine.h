@@ -38,9 +38,9 @@ class Engine {
   // Records into another session from now on. Models stay; there is no current run.
   void moveTo(Recording recording);
 
-  // Loads a model for a role (or keeps the one that is there, if it is the same). Ends the current line. A draft head
-  // borrows from the target and is loaded behind it; when the target changes it is dropped, and loaded again for the
-  // new one when a method needs it.
+  // Loads a model for a role (or keeps the one that is there, if it is the same). Ends the current line. A
+  // draft head borrows from the target and is loaded behind it; when the target changes it is dropped, and
+  // loaded again for the new one when a method needs it.
   Status loadModel(const std::string& role, const std::string& name, const LoadOptions& options,
                    const StopToken& stop);
   struct Choice {

@@ -147,8 +147,10 @@ struct NamedValues {
 };
 inline void writeAcceptanceHead(const std::string& folder, int width, int blocks, bool shared,
                                 const std::vector<NamedValues>& tensors) {
-  std::ofstream(folder + "/config.json") << nlohmann::json{
-      {"model_type", "specdec-pp"}, {"hidden_size", width}, {"num_blocks", blocks}, {"shared_blocks", shared}};
+  std::ofstream(folder + "/config.json") << nlohmann::json{{"model_type", "specdec-pp"},
+                                                           {"hidden_size", width},
+                                                           {"num_blocks", blocks},
+                                                           {"shared_blocks", shared}};
   nlohmann::json header = nlohmann::json::object();
   std::string data;
   for (const NamedValues& tensor : tensors) {

@@ -1,5 +1,5 @@
-// SpecDec++: the head's arithmetic, the stopping rule, and chains that end by it. That its text is the target's is in
-// TestLossless.
+// SpecDec++: the head's arithmetic, the stopping rule, and chains that end by it. That its text is the
+// target's is in TestLossless.
 #include <QTest>
 #include <cmath>
 #include <set>
@@ -45,7 +45,8 @@ Result<std::vector<Chain>> chainsOf(const std::vector<std::string>& assignments)
         chain.reason = note->text;
       else if (std::holds_alternative<ProposeFact>(event))
         ++chain.tokens;
-      else if (const auto* score = std::get_if<ScoreFact>(&event); score && score->name == "estimated_acceptance")
+      else if (const auto* score = std::get_if<ScoreFact>(&event);
+               score && score->name == "estimated_acceptance")
         chain.estimates.push_back(score->value);
       else if (score && score->name == "estimated_rejection")
         chain.rejection = score->value;
@@ -63,7 +64,8 @@ class TestSpecDecPlusPlus : public QObject {
   void theRuleStopsWhereItShould() {
     for (const auto& [threshold, factors] : {std::pair(0.3, 3), std::pair(0.7, 5)}) {
       StopRule rule(threshold, 2);
-      const double accepted[] = {0.95, 0.9, 0.8, 0.7, 0.5}, rejections[] = {0.05, 0.145, 0.316, 0.5212, 0.7606};
+      const double accepted[] = {0.95, 0.9, 0.8, 0.7, 0.5},
+                   rejections[] = {0.05, 0.145, 0.316, 0.5212, 0.7606};
       for (int i = 0; i < 5; ++i) {
         rule.add(accepted[i]);
         QVERIFY(std::abs(rule.rejection() - rejections[i]) < 1e-12);
@@ -72,7 +74,8 @@ class TestSpecDecPlusPlus : public QObject {
       }
     }
   }
-  // h ← h + SiLU(b) three times, from 0.5: with SiLU(1) = 0.7310586, SiLU(−1) = −0.2689414, SiLU(2) = 1.7615942.
+  // h ← h + SiLU(b) three times, from 0.5: with SiLU(1) = 0.7310586, SiLU(−1) = −0.2689414, SiLU(2)
+  // = 1.7615942.
   void theHeadComputesItsBlocks() {
     for (const bool shared : {false, true}) {
       const QTemporaryDir folder;
@@ -104,11 +107,14 @@ class TestSpecDecPlusPlus : public QObject {
     QTest::addColumn<QByteArray>("config");
     QTest::addColumn<QString>("says");
     QTest::newRow("no width") << QByteArray(R"({"model_type":"specdec-pp","num_blocks":1})") << "hidden_size";
-    QTest::newRow("many blocks") << QByteArray(R"({"model_type":"specdec-pp","hidden_size":1,"num_blocks":65})")
+    QTest::newRow("many blocks") << QByteArray(
+                                        R"({"model_type":"specdec-pp","hidden_size":1,"num_blocks":65})")
                                  << "num_blocks";
-    QTest::newRow("other width") << QByteArray(R"({"model_type":"specdec-pp","hidden_size":2,"num_blocks":1})")
+    QTest::newRow("other width") << QByteArray(
+                                        R"({"model_type":"specdec-pp","hidden_size":2,"num_blocks":1})")
                                  << "blocks.0.weight";
-    QTest::newRow("missing block") << QByteArray(R"({"model_type":"specdec-pp","hidden_size":1,"num_blocks":2})")
+    QTest::newRow("missing block") << QByteArray(
+                                          R"({"model_type":"specdec-pp","hidden_size":1,"num_blocks":2})")
                                    << "blocks.1.weight";
   }
   void damagedHeadsAreRefused() {
@@ -125,9 +131,11 @@ class TestSpecDecPlusPlus : public QObject {
     std::ofstream(path + "/config.json") << config.toStdString();
     const auto loaded = loadModel(path, LoadOptions(), StopToken());
     QVERIFY(!loaded);
-    QVERIFY2(loaded.error().text().find(says.toStdString()) != std::string::npos, loaded.error().text().c_str());
+    QVERIFY2(loaded.error().text().find(says.toStdString()) != std::string::npos,
+             loaded.error().text().c_str());
   }
-  // Threshold 0 drafts the least, threshold 1 the most; between them each chain ends by what its estimates say.
+  // Threshold 0 drafts the least, threshold 1 the most; between them each chain ends by what its estimates
+  // say.
   void chainsEndByTheirEstimates() {
     const auto least = chainsOf({"threshold=0", "min_length=2", "gamma=6"});
     QVERIFY2(least.has_value(), least ? "" : least.error().text().c_str());

@@ -75,7 +75,8 @@ class AdaptiveController final : public Controller {
   explicit AdaptiveController(std::map<std::string, std::string>* notes) : notes_(notes) {}
 
   Status begin(DecodeEnvironment& environment, Proposer&) override {
-    DECOSCOPE_ASSIGN(curve_, notedCurve(*notes_, kCostCurveNote, [&] { return CostCurve::measure(environment); }));
+    DECOSCOPE_ASSIGN(curve_,
+                     notedCurve(*notes_, kCostCurveNote, [&] { return CostCurve::measure(environment); }));
     return {};
   }
   bool learnsFromText() const override { return true; }

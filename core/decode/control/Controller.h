@@ -26,7 +26,8 @@ class CostCurve {
   // Medians of a few forwards at the end of the current cache, which is left as it was. About 0.5 s for a
   // small model.
   static Result<CostCurve> measure(DecodeEnvironment& environment);
-  // Time of a proposer's forward for a level of n nodes over the time of one token of the target. About 0.1 s.
+  // Time of a proposer's forward for a level of n nodes over the time of one token of the target. About 0.1
+  // s.
   static Result<CostCurve> measureDrafting(DecodeEnvironment& environment, Proposer& proposer);
 
  private:
@@ -67,9 +68,9 @@ std::unique_ptr<Controller> makeDepthController(int start);
 // maximises (1 + Σ P(node accepted)) ÷ c(nodes + 1). P(node accepted) is the product of the learned
 // acceptance rates of the buckets on its path. `notes` keeps the cost curve of the run.
 std::unique_ptr<Controller> makeAdaptiveController(std::map<std::string, std::string>* notes);
-// For drafts that grow by levels and cost a forward each. Maximises (1 + Σ P(node accepted)) ÷ (c(nodes + 1) +
-// cost of the levels), with P learned for ranges of the drafter's own probability of a node's path; drafts a level
-// only where that is expected to gain, down to none.
+// For drafts that grow by levels and cost a forward each. Maximises (1 + Σ P(node accepted)) ÷ (c(nodes + 1)
+// + cost of the levels), with P learned for ranges of the drafter's own probability of a node's path; drafts
+// a level only where that is expected to gain, down to none.
 std::unique_ptr<Controller> makeLevelController(std::map<std::string, std::string>* notes);
 
 }  // namespace decoscope

@@ -54,8 +54,9 @@ struct DraftTree {
 struct DraftBudget {
   int nodes = 0;  // besides the root
   int depth = 0;
-  // For drafts that grow by levels, each of which costs a forward: how many of the frontier, which stands best
-  // first, are worth another; 0 ends the draft. Asked behind every level but the last; unset: all of them.
+  // For drafts that grow by levels, each of which costs a forward: how many of the frontier, which stands
+  // best first, are worth another; 0 ends the draft. Asked behind every level but the last; unset: all of
+  // them.
   std::function<int(const DraftTree& grown, std::span<const NodeId> frontier)> another;
 };
 
@@ -92,8 +93,8 @@ class Proposer {
   virtual std::vector<Tap> watches(const DecodeEnvironment&) const { return {}; }
   // Of how many of the text's first tokens it needs no states any more.
   virtual Result<std::size_t> watched(DecodeEnvironment&) { return 0; }
-  // The states of tokens of the text, the first at position `first`, which is not behind watched(): a value for
-  // each of watches(), [tokens, …]. What it has already is repeated to the last bit where forwards are.
+  // The states of tokens of the text, the first at position `first`, which is not behind watched(): a value
+  // for each of watches(), [tokens, …]. What it has already is repeated to the last bit where forwards are.
   virtual Status watch(DecodeEnvironment&, std::size_t, std::span<const TapValue>) { return {}; }
 
   virtual Status reconfigure(const ParamSet& parameters) = 0;
@@ -121,8 +122,9 @@ std::unique_ptr<Proposer> makeRecyclingProposer(const ParamSet& parameters);
 // The same table walked along its first candidates only; `gamma` tokens.
 std::unique_ptr<Proposer> makeRecyclingChainProposer(const ParamSet& parameters);
 
-// Of a pool of nodes, parents first, the `count` with the largest values, ascending by index. Where no child's value
-// exceeds its parent's, that is closed under parents: of equals the earlier is taken (EAGLE-2's reranking).
+// Of a pool of nodes, parents first, the `count` with the largest values, ascending by index. Where no
+// child's value exceeds its parent's, that is closed under parents: of equals the earlier is taken (EAGLE-2's
+// reranking).
 std::vector<std::size_t> bestNodes(std::span<const double> values, std::size_t count);
 
 }  // namespace decoscope

@@ -1,6 +1,6 @@
-// A chain of a drafter's samples that ends where an acceptance head thinks that something in it will be rejected.
-// Source: Huang et al. 2024, "SpecDec++: Boosting Speculative Decoding via Adaptive Candidate Lengths", arXiv
-// 2405.19715. Stopping looks only at what is drafted already, so rule R1 stays exact.
+// A chain of a drafter's samples that ends where an acceptance head thinks that something in it will be
+// rejected. Source: Huang et al. 2024, "SpecDec++: Boosting Speculative Decoding via Adaptive Candidate
+// Lengths", arXiv 2405.19715. Stopping looks only at what is drafted already, so rule R1 stays exact.
 #include <algorithm>
 #include <cmath>
 
@@ -29,11 +29,12 @@ class JudgedChainProposer final : public Proposer {
     const ModelInfo& head = environment.role("head").model->info();
     if (drafter.info().vocabularySize != target.vocabularySize)
       return fail(ErrorCode::badInput,
-                  "the drafter has " + std::to_string(drafter.info().vocabularySize) + " tokens and the target " +
-                      std::to_string(target.vocabularySize),
+                  "the drafter has " + std::to_string(drafter.info().vocabularySize) +
+                      " tokens and the target " + std::to_string(target.vocabularySize),
                   drafter.info().name, "Choose a drafter with the target's own tokenizer.");
     if (!drafter.capabilities().hiddenStates)
-      return fail(ErrorCode::unsupported, "an acceptance head needs the drafter's hidden states, which it does not show",
+      return fail(ErrorCode::unsupported,
+                  "an acceptance head needs the drafter's hidden states, which it does not show",
                   drafter.info().name, "Choose another drafter.");
     if (head.architecture != kAcceptanceArchitecture || head.width != drafter.info().width)
       return fail(ErrorCode::badInput,
@@ -48,9 +49,11 @@ class JudgedChainProposer final : public Proposer {
     tree.kind = ChildKind::independent;
     tree.owner = "drafter";
     const std::span<const TokenId> text(environment.text);
-    DECOSCOPE_ASSIGN(const std::size_t done, drafter.sequence.align(*drafter.model, text.first(text.size() - 1)));
+    DECOSCOPE_ASSIGN(const std::size_t done,
+                     drafter.sequence.align(*drafter.model, text.first(text.size() - 1)));
     const auto room = drafter.model->info().contextLength - static_cast<std::int64_t>(text.size());
-    const int most = static_cast<int>(std::clamp<std::int64_t>(room, 0, std::min({budget.nodes, budget.depth, most_})));
+    const int most =
+        static_cast<int>(std::clamp<std::int64_t>(room, 0, std::min({budget.nodes, budget.depth, most_})));
     std::vector<TokenId> unread(text.begin() + static_cast<std::ptrdiff_t>(done), text.end());
     StopRule rule(threshold_, least_);
     const char* reason = "max";
@@ -60,7 +63,8 @@ class JudgedChainProposer final : public Proposer {
       request.tokens = std::move(unread);
       // The first row stands at a token of the text, whose fate is known.
       if (drafted > 0) request.taps = {{TapSite::residual, drafter.model->info().layers}};
-      DECOSCOPE_ASSIGN(const ForwardOutput output, environment.forward("drafter", request, ForwardPhase::draft));
+      DECOSCOPE_ASSIGN(const ForwardOutput output,
+                       environment.forward("drafter", request, ForwardPhase::draft));
       if (drafted > 0) {
         DECOSCOPE_ASSIGN(const double acceptance, judge(environment, output.taps.front().values));
         environment.recorder->add(ScoreFact{drafted - 1, "estimated_acceptance", acceptance});
@@ -103,7 +107,8 @@ class JudgedChainProposer final : public Proposer {
     request.tokens = {0};
     request.inputs = state;
     request.logitRows = {0};
-    DECOSCOPE_ASSIGN(const ForwardOutput output, environment.role("head").model->forward(request, environment.stop));
+    DECOSCOPE_ASSIGN(const ForwardOutput output,
+                     environment.role("head").model->forward(request, environment.stop));
     const auto classes = output.logits->row(0);
     return 1 / (1 + std::exp(static_cast<double>(classes[0]) - classes[1]));
   }
@@ -136,12 +141,21 @@ void addSpecDecPlusPlus(MethodRegistry& registry) {
   info.family = "speculative";
   info.citation = "Huang et al. 2024, arXiv 2405.19715";
   info.summary =
-      "A drafter's chain that ends where a small head on its states thinks that something in it will be rejected.";
+      "A drafter's chain that ends where a small head on its states thinks that something in it will be "
+      "rejected.";
   info.lossless = "sampled";
   info.roles = {"target", "drafter", "head"};
   info.needs = {"causal"};
   info.schema = speculativeSchema(false).with(ParamSchema({
-      {"gamma", "Longest draft", ParamType::integer, std::int64_t{20}, 1, 64, {}, "tokens", "Tokens drafted at most."},
+      {"gamma",
+       "Longest draft",
+       ParamType::integer,
+       std::int64_t{20},
+       1,
+       64,
+       {},
+       "tokens",
+       "Tokens drafted at most."},
       {"min_length",
        "Shortest draft",
        ParamType::integer,
@@ -159,12 +173,14 @@ void addSpecDecPlusPlus(MethodRegistry& registry) {
        1,
        {},
        "",
-       "The draft ends where the estimated probability that one of its tokens will be rejected exceeds this."},
+       "The draft ends where the estimated probability that one of its tokens will be rejected exceeds "
+       "this."},
   }));
-  addSpeculative(registry, std::move(info),
-                 [](const DecoderSetup& setup, const Chooser& chooser) -> Result<std::unique_ptr<Proposer>> {
-                   return std::unique_ptr<Proposer>(std::make_unique<JudgedChainProposer>(setup.parameters, chooser));
-                 });
+  addSpeculative(
+      registry, std::move(info),
+      [](const DecoderSetup& setup, const Chooser& chooser) -> Result<std::unique_ptr<Proposer>> {
+        return std::unique_ptr<Proposer>(std::make_unique<JudgedChainProposer>(setup.parameters, chooser));
+      });
 }
 
 }  // namespace decoscope

@@ -1,5 +1,5 @@
-// When a chain has been drafted for long enough: SpecDec++'s threshold on the probability that something in it will
-// be rejected (Huang et al. 2024, arXiv 2405.19715).
+// When a chain has been drafted for long enough: SpecDec++'s threshold on the probability that something in
+// it will be rejected (Huang et al. 2024, arXiv 2405.19715).
 #pragma once
 
 namespace decoscope {

@@ -98,8 +98,8 @@ class SpeculativeDecoder final : public CausalDecoder {
         std::min(walk.accepted.size(), committed.size() - std::min<std::size_t>(committed.size(), 1));
     DECOSCOPE_TRY(compact(environment, base + textRows, walk, kept, tree.nodes.size()));
     if (!watches_.empty())
-      DECOSCOPE_TRY(proposer_->watch(environment, firstRow,
-                                     textStates(output.taps, textRows, std::span(walk.accepted).first(kept))));
+      DECOSCOPE_TRY(proposer_->watch(
+          environment, firstRow, textStates(output.taps, textRows, std::span(walk.accepted).first(kept))));
     observe(environment, tree, walk, root, summaries);
     learn(environment);
     return {};
@@ -183,14 +183,15 @@ class SpeculativeDecoder final : public CausalDecoder {
     return target.sequence.retain(*target.model, prefix, slots);
   }
 
-  // Reads again what the proposer has not seen the target's states of: where it takes up a text in the middle, or
-  // behind a token that was forced.
+  // Reads again what the proposer has not seen the target's states of: where it takes up a text in the
+  // middle, or behind a token that was forced.
   Status catchUp(DecodeEnvironment& environment) {
     if (watches_.empty()) return environment.prefill("target");
     DECOSCOPE_ASSIGN(const std::size_t seen, proposer_->watched(environment));
     RoleModel& target = environment.target();
-    DECOSCOPE_ASSIGN(const std::size_t cached,
-                     target.sequence.align(*target.model, std::span(environment.text).first(environment.text.size() - 1)));
+    DECOSCOPE_ASSIGN(
+        const std::size_t cached,
+        target.sequence.align(*target.model, std::span(environment.text).first(environment.text.size() - 1)));
     if (seen < cached) DECOSCOPE_TRY(target.sequence.retain(*target.model, static_cast<int>(seen)));
     return environment.prefill("target", watches_, [&](std::size_t first, std::span<const TapValue> states) {
       return proposer_->watch(environment, first, states);

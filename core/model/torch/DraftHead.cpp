@@ -7,9 +7,10 @@ namespace decoscope {
 
 Status checkBase(const TransformerConfig& head, const Model* base, const std::string& path) {
   if (!base)
-    return fail(ErrorCode::badInput,
-                "this is a draft head, which borrows the embedding and the LM head of the model it was made for",
-                path, "Load it beside that model: --model TARGET --model head=" + path + ".");
+    return fail(
+        ErrorCode::badInput,
+        "this is a draft head, which borrows the embedding and the LM head of the model it was made for",
+        path, "Load it beside that model: --model TARGET --model head=" + path + ".");
   const ModelInfo& info = base->info();
   if (!base->capabilities().weights)
     return fail(ErrorCode::unsupported, "this model has no embedding and LM head to lend to a draft head",
@@ -28,8 +29,8 @@ Result<std::vector<TokenId>> rankedTokens(const WeightFile& weights, const Trans
   const WeightTensor* tensor = findTensor(weights, names.ranked);
   if (config.rankedTokens == 0 && tensor)
     return fail(ErrorCode::badInput,
-                "tensor '" + names.ranked + "' reduces the vocabulary, the configuration does not", weights.path(),
-                "Add draft_vocab_size to config.json.");
+                "tensor '" + names.ranked + "' reduces the vocabulary, the configuration does not",
+                weights.path(), "Add draft_vocab_size to config.json.");
   if (config.rankedTokens == 0 || (config.rankedTokens == config.vocabulary && !tensor))
     return std::vector<TokenId>();
   if (!tensor || tensor->shape != std::vector<std::int64_t>{config.rankedTokens})
@@ -72,7 +73,8 @@ Result<Linear> borrowedHead(const TransformerConfig& config, const std::vector<T
   for (std::int64_t row = 0; row < layer.outputs; row += step) {
     const std::int64_t count = std::min(step, layer.outputs - row);
     const std::int64_t from = ranked.empty() ? row : ranked[static_cast<std::size_t>(row)];
-    DECOSCOPE_ASSIGN(const std::vector<float> values, plan.base->weights(MatrixRole::head, 0, false, from, count));
+    DECOSCOPE_ASSIGN(const std::vector<float> values,
+                     plan.base->weights(MatrixRole::head, 0, false, from, count));
     if (plan.packs)
       for (std::int64_t i = 0; i < count; ++i)
         layer.packed.setRow(static_cast<std::size_t>(row + i), values.data() + i * layer.inputs);

@@ -8,10 +8,11 @@
 
 namespace decoscope {
 
-// Whether the head can live on this model: errors badInput (none, or other sizes), unsupported (a model without
-// matrices). `path` is the head's.
+// Whether the head can live on this model: errors badInput (none, or other sizes), unsupported (a model
+// without matrices). `path` is the head's.
 Status checkBase(const TransformerConfig& head, const Model* base, const std::string& path);
-// The tokens that the head's logits stand for; empty: every token, in order. Errors badInput by tensor and entry.
+// The tokens that the head's logits stand for; empty: every token, in order. Errors badInput by tensor and
+// entry.
 Result<std::vector<TokenId>> rankedTokens(const WeightFile& weights, const TransformerConfig& config,
                                           const TensorNames& names);
 // The base's LM head, those rows of it, in the plan's precision (q4: in 8 bits, as LM heads are).

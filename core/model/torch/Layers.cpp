@@ -17,7 +17,8 @@ void RotaryTable::prepare(std::int64_t length, std::int64_t regimeLength, at::De
 }
 
 std::int64_t Transformer::bytes() const {
-  std::int64_t sum = head.bytes() + fuse.bytes() + (positions.defined() ? static_cast<std::int64_t>(positions.nbytes()) : 0);
+  std::int64_t sum =
+      head.bytes() + fuse.bytes() + (positions.defined() ? static_cast<std::int64_t>(positions.nbytes()) : 0);
   if (embedding.defined() && !embedding.is_same(head.weight))
     sum += static_cast<std::int64_t>(embedding.nbytes());
   for (const Block& block : blocks) {

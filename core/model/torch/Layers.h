@@ -69,7 +69,7 @@ struct Transformer {
   Linear head;
   Linear fuse;                  // of draft heads: [width, 2 · width]
   std::vector<TokenId> ranked;  // what the rows of the head stand for; empty: every token
-  at::Tensor embedding;  // where rows are not read from the file: [vocabulary, width]
+  at::Tensor embedding;         // where rows are not read from the file: [vocabulary, width]
   std::int64_t bytes() const;
 };
 
