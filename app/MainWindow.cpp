@@ -481,6 +481,7 @@ void MainWindow::buildStatusBar() {
   device_ = label("statusDevice", false);
   memory_ = label("statusMemory", false);
   speed_ = label("statusSpeed", false);
+  recording_ = label("statusRecording", false);
   phase_ = label("statusPhase", false);
   progress_ = new QProgressBar;
   progress_->setObjectName("progress");

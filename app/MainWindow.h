@@ -192,7 +192,8 @@ class MainWindow final : public QMainWindow {
   QToolButton *model_ = nullptr, *drafter_ = nullptr;
   QMenu *modelMenu_ = nullptr, *drafterMenu_ = nullptr, *recentMenu_ = nullptr;
   QLabel *changedNote_ = nullptr, *device_ = nullptr, *memory_ = nullptr, *speed_ = nullptr,
-         *position_ = nullptr, *saved_ = nullptr, *phase_ = nullptr, *errorLabel_ = nullptr;
+         *recording_ = nullptr, *position_ = nullptr, *saved_ = nullptr, *phase_ = nullptr,
+         *errorLabel_ = nullptr;
   QProgressBar* progress_ = nullptr;
   QToolButton* cancel_ = nullptr;
   QFrame* errorBar_ = nullptr;

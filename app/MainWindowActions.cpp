@@ -341,6 +341,13 @@ void MainWindow::updateStatus() {
                       : QString());
   speed_->setToolTip(
       tr("New tokens per second of decoding over the last steps: %1").arg(exactText(state.tokensPerSecond)));
+  recording_->setText(
+      state.recordingShare >= 0
+          ? tr("recording %1").arg(strong(tr("%1 %").arg(100 * state.recordingShare, 0, 'f', 1)))
+          : QString());
+  recording_->setToolTip(tr("Share of the time of the last steps that went into the record (digests of "
+                            "distributions, handing steps on): %1")
+                             .arg(exactText(state.recordingShare)));
   model_->setText((state.modelName.empty() ? tr("Choose a model") : QString::fromStdString(state.modelName)) +
                   QStringLiteral(" ▾"));
 
