@@ -104,6 +104,7 @@ Status prepareCorpus(const Context& context, const train::Recipe& recipe, const 
   CorpusOptions corpus;
   corpus.out = file;
   corpus.resume = true;
+  corpus.features = recipe.features;
   auto last = Clock::now();
   while (!enough(size)) {
     corpus.texts = size.next + kPrompts;

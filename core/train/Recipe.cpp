@@ -132,6 +132,7 @@ Result<Recipe> loadRecipe(const std::string& name, const std::string& resources)
   fields.read("corpus", recipe.corpus);
   fields.read("texts", recipe.texts);
   fields.read("writer", recipe.writer);
+  fields.read("features", recipe.features);
   fields.read("vocabulary", recipe.vocabulary);
   fields.read("shape", recipe.shape);
   fields.read("start", recipe.start);

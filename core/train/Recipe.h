@@ -42,6 +42,7 @@ struct Recipe {
   std::string corpus;      // name of the corpus, resources/models/corpora/NAME.json
   std::int64_t texts = 0;  // how many of its texts are used
   std::string writer;      // the model that writes them where they are not there yet
+  bool features = false;   // with the states that the writer had at each token
   std::string vocabulary;  // folder of the tokenizer, relative to resources/models
   nlohmann::json shape;    // the config.json that the model will have
   std::string start;       // model whose weights it starts from; empty: drawn by the seed

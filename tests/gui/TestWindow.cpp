@@ -75,7 +75,9 @@ class TestWindow : public QObject {
     QVERIFY(w->line().info().has_value());
     QCOMPARE(w->line().info()->method, std::string("token-recycling"));
     QVERIFY(w->controller().state().recordingShare > 0);
-    QTRY_VERIFY(w->findChild<QLabel*>("statusRecording")->text().contains("recording"));
+    auto* recording = w->findChild<QLabel*>("statusRecording");
+    QVERIFY(recording);
+    QTRY_VERIFY2(recording->text().contains("recording"), qPrintable(recording->text() + "/" + recording->toolTip()));
     // The card of the newest round is there without a click.
     QCOMPARE(w->selection().step(), StepIndex{7});
     auto* canvas = w->findChild<TreeCanvas*>("treeCanvas");

@@ -8,7 +8,6 @@
 #include "core/decode/draft/Proposer.h"
 #include "core/decode/draft/StopRule.h"
 #include "core/decode/speculative/SpeculativeDecoder.h"
-#include "core/model/AcceptanceHead.h"
 
 namespace decoscope {
 
@@ -36,7 +35,7 @@ class JudgedChainProposer final : public Proposer {
       return fail(ErrorCode::unsupported,
                   "an acceptance head needs the drafter's hidden states, which it does not show",
                   drafter.info().name, "Choose another drafter.");
-    if (head.architecture != kAcceptanceArchitecture || head.width != drafter.info().width)
+    if (head.architecture != "specdec-pp" || head.width != drafter.info().width)
       return fail(ErrorCode::badInput,
                   "this is no acceptance head for a drafter of width " + std::to_string(drafter.info().width),
                   head.name, "The role 'head' takes the acceptance head that was trained for the drafter.");

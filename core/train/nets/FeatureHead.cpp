@@ -21,8 +21,6 @@ class FeatureHead final : public Objective {
   FeatureHead(Settings settings, std::shared_ptr<const WeightFile> target, Architecture architecture)
       : settings_(settings), target_(std::move(target)), targetArchitecture_(std::move(architecture)) {}
 
-  bool wantsFeatures() const override { return true; }
-
   Status prepare(Net& net, const Rows& rows) override {
     const TransformerConfig& config = targetArchitecture_.config;
     const TensorNames& names = targetArchitecture_.names;
@@ -151,9 +149,9 @@ class FeatureHead final : public Objective {
 
 Result<std::unique_ptr<Objective>> makeFeatureHead(const ObjectiveSetup& setup) {
   const Recipe& recipe = setup.recipe;
-  if (recipe.packing != Packing::texts || recipe.teacher.empty())
-    return fail(ErrorCode::badInput, "a draft head needs a teacher and one text a row",
-                recipe.folder + "/recipe.json, fields teacher and packing");
+  if (recipe.packing != Packing::texts || recipe.teacher.empty() || !recipe.features)
+    return fail(ErrorCode::badInput, "a draft head needs a teacher, texts with features and one of them a row",
+                recipe.folder + "/recipe.json, fields teacher, features and packing");
   Settings settings;
   const auto number = [&](const char* key, double fallback) {
     const auto found = recipe.options.find(key);

@@ -33,8 +33,6 @@ class Objective {
   virtual Loss loss(Net& net, const Batch& batch, const Place& place) = 0;
   // How good the model is on texts that it was not trained on. Called without gradients.
   virtual std::vector<Measure> evaluate(Net& net, const Rows& rows, at::ScalarType precision) = 0;
-  // What the objective wants of the corpus beside its tokens.
-  virtual bool wantsFeatures() const { return false; }
   // Called once, when the texts are there and before a checkpoint is read or the first step done.
   virtual Status prepare(Net&, const Rows&) { return {}; }
 };

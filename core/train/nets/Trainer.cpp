@@ -115,7 +115,7 @@ Status Training::prepare() {
   Rows::Source source;
   source.file = options_.corpusFile;
   source.texts = recipe_.texts;
-  source.features = objective_->wantsFeatures();
+  source.features = recipe_.features;
   source.width = architecture.config.width;
   DECOSCOPE_ASSIGN(rows_,
                    Rows::read(source, *tokenizer, recipe_.packing, recipe_.schedule.length, recipe_.seed));
