@@ -126,6 +126,7 @@ Result<int> selftestCommand(const Context& context) {
     if (const Status status = checkBundled(context, model, check); !status) {
       if (status.error().code == ErrorCode::cancelled) return tl::unexpected(status.error());
       check.ok = false;
+      check.skipped = status.error().code == ErrorCode::unsupported;  // by this build
       check.why = status.error().text();
     }
     checks.push_back(std::move(check));
