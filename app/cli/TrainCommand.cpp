@@ -1,5 +1,3 @@
-#include <sys/resource.h>
-
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -7,6 +5,7 @@
 
 #include "app/cli/Command.h"
 #include "core/base/CacheFolder.h"
+#include "core/base/Process.h"
 #include "core/base/ResourceFolder.h"
 #include "core/session/Engine.h"
 #include "core/trace/MeasuredRun.h"
@@ -164,12 +163,6 @@ Result<Recording> openRecord(const std::string& file, bool resume, RunInfo& info
   return recordInFile(file, OpenMode::create);
 }
 
-std::int64_t peakMemory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return usage.ru_maxrss * 1024;
-}
-
 // ---- the command ----
 
 void print(const Context& context, const train::Recipe& recipe, const train::TrainingResult& result,
@@ -236,7 +229,7 @@ Result<int> trainCommand(const Context& context, const TrainOptions& options) {
                            !result   ? "error"
                            : stopped ? "stopped"
                                      : "steps",
-                           peakMemory()));
+                           peakMemoryBytes()));
   if (recording.store) DECOSCOPE_TRY(recording.store->flush());
   DECOSCOPE_TRY(recorded);
   if (!result) return tl::unexpected(result.error());

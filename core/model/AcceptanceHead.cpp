@@ -3,9 +3,9 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/base/Files.h"
 #include "core/model/weights/WeightFile.h"
 
 namespace decoscope {
@@ -34,10 +34,7 @@ fs::path folderOf(const std::string& path) {
 }
 
 json configOf(const std::string& path) {
-  std::ifstream stream(folderOf(path) / "config.json", std::ios::binary);
-  std::string text(kLargestConfig, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(text.size()));
-  text.resize(static_cast<std::size_t>(stream.gcount()));
+  const std::string text = readBeginning(folderOf(path) / "config.json", kLargestConfig);
   return json::parse(text, [](int depth, json::parse_event_t, json&) { return depth < 16; }, false);
 }
 

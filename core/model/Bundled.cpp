@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/base/Files.h"
 #include "core/base/ResourceFolder.h"
 
 namespace decoscope {
@@ -31,12 +32,9 @@ bool sameName(const std::string& a, const std::string& b) {
 Result<std::vector<BundledModel>> bundledModels() {
   const std::filesystem::path folder = std::filesystem::path(resourceFolder()) / "models";
   const std::string where = (folder / "bundled.json").string();
-  std::ifstream stream(where, std::ios::binary);
   std::vector<BundledModel> models;
-  if (!stream) return models;
-  std::string text(kLargestIndex, '\0');
-  stream.read(text.data(), kLargestIndex);
-  text.resize(static_cast<std::size_t>(stream.gcount()));
+  if (!std::ifstream(where)) return models;
+  const std::string text = readBeginning(where, kLargestIndex);
   const json document =
       json::parse(text, [](int depth, json::parse_event_t, json&) { return depth < 8; }, false);
   if (!document.is_object() || !document.contains("models") || !document["models"].is_array())

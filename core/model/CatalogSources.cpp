@@ -6,12 +6,12 @@
 #include <cctype>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <set>
 #include <sstream>
 
 #include "core/base/CacheFolder.h"
+#include "core/base/Files.h"
 #include "core/model/Bundled.h"
 #include "core/model/Catalog.h"
 #include "core/model/weights/Gguf.h"
@@ -39,14 +39,6 @@ fs::path home() {
 std::string upper(std::string text) {
   std::transform(text.begin(), text.end(), text.begin(),
                  [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
-  return text;
-}
-
-std::string readSmall(const fs::path& path, std::size_t limit) {
-  std::ifstream stream(path, std::ios::binary);
-  std::string text(limit, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(limit));
-  text.resize(static_cast<std::size_t>(std::max<std::streamsize>(stream.gcount(), 0)));
   return text;
 }
 
@@ -137,7 +129,7 @@ class Finder {
   // The one that refs/main names first, then the newest.
   static std::vector<fs::path> snapshots(const fs::path& repository) {
     std::vector<fs::path> paths = children(repository / "snapshots");
-    std::string main = readSmall(repository / "refs" / "main", 256);
+    std::string main = readBeginning(repository / "refs" / "main", 256);
     while (!main.empty() && std::isspace(static_cast<unsigned char>(main.back()))) main.pop_back();
     std::stable_sort(paths.begin(), paths.end(), [&](const fs::path& a, const fs::path& b) {
       std::error_code error;
@@ -185,8 +177,8 @@ class Finder {
     std::error_code error;
     if (!fs::is_regular_file(path, error)) return;
     const json manifest = json::parse(
-        readSmall(path, kMaximumManifest), [](int depth, json::parse_event_t, json&) { return depth < 8; },
-        false);
+        readBeginning(path, kMaximumManifest),
+        [](int depth, json::parse_event_t, json&) { return depth < 8; }, false);
     if (!manifest.is_object() || !manifest.contains("layers") || !manifest["layers"].is_array()) {
       add({name, "", path.string(), "ollama", "the manifest has no layers"});
       return;

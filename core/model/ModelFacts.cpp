@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "core/base/Files.h"
 #include "core/model/weights/Gguf.h"
 #include "core/model/weights/Readers.h"
 
@@ -28,14 +28,6 @@ constexpr const char* kFileTypes[] = {"F32",    "F16",    "Q4_0",    "Q4_1",   "
                                       "Q2_K_S", "IQ3_XS", "IQ3_XXS", "IQ1_S",  "IQ4_NL", "IQ3_S",   "IQ3_M",
                                       "IQ2_S",  "IQ2_M",  "IQ4_XS",  "IQ1_M",  "BF16",   "",        "",
                                       "",       "TQ1_0",  "TQ2_0",   "MXFP4",  "NVFP4",  "Q1_0"};
-
-std::string readBounded(const fs::path& path, std::size_t limit) {
-  std::ifstream stream(path, std::ios::binary);
-  std::string text(limit, '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(limit));
-  text.resize(static_cast<std::size_t>(std::max<std::streamsize>(stream.gcount(), 0)));
-  return text;
-}
 
 // Adds up tensors by type.
 class Census {
@@ -99,7 +91,7 @@ std::string unquoted(std::string text) {
 
 // `license:` of the YAML front matter; `license_name:` where that says "other".
 std::string readmeLicence(const fs::path& path) {
-  std::istringstream lines(readBounded(path, kMaximumReadme));
+  std::istringstream lines(readBeginning(path, kMaximumReadme));
   std::string line, licence, name;
   bool listed = false;
   if (!std::getline(lines, line) || unquoted(line) != "" || !line.starts_with("---")) return {};
@@ -121,7 +113,7 @@ int firstNumber(const json& config, std::initializer_list<const char*> keys) {
 
 // The settings that a list shows; what is missing or odd stays unknown, as loading will say.
 void readConfig(const fs::path& folder, ModelFacts& facts) {
-  const std::string text = readBounded(folder / "config.json", kMaximumConfig);
+  const std::string text = readBeginning(folder / "config.json", kMaximumConfig);
   // The depth is what costs memory, and no setting lies deeper than this.
   const json config =
       json::parse(text, [](int depth, json::parse_event_t, json&) { return depth < 16; }, false);

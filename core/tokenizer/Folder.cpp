@@ -1,9 +1,8 @@
 #include "core/tokenizer/Folder.h"
 
 #include <algorithm>
-#include <fstream>
-#include <sstream>
 
+#include "core/base/Files.h"
 #include "core/tokenizer/TokenizerJson.h"
 
 namespace decoscope {
@@ -16,17 +15,8 @@ using tokenizerJson::tokenText;
 namespace fs = std::filesystem;
 
 Result<std::string> readWhole(const fs::path& path, std::uintmax_t limit) {
-  std::error_code error;
-  const auto size = fs::file_size(path, error);
-  if (error) return fail(ErrorCode::notFound, "the file cannot be read: " + error.message(), path.string());
-  if (size > limit)
-    return fail(ErrorCode::badInput, "the file is larger than " + std::to_string(limit >> 20) + " MiB",
-                path.string());
-  std::ifstream stream(path, std::ios::binary);
-  std::string text(static_cast<std::size_t>(size), '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(size));
-  text.resize(static_cast<std::size_t>(std::max<std::streamsize>(stream.gcount(), 0)));
-  return text;
+  return readWholeFile(path.string(), limit, "the file cannot be read",
+                       "the file is larger than " + std::to_string(limit >> 20) + " MiB");
 }
 
 Result<json> readJsonObject(const fs::path& path) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/Hash.h"
 #include "core/tokenizer/AddedTokens.h"
 #include "core/tokenizer/Normalizers.h"
 #include "core/tokenizer/PieceDecoder.h"
@@ -59,15 +60,12 @@ Result<std::shared_ptr<const Tokenizer>> makePipelineTokenizer(PipelineParts par
 // FNV-1a over texts and what separates them.
 class Fingerprint {
  public:
-  void mix(std::string_view text) {
-    for (const unsigned char byte : text) hash_ = (hash_ ^ byte) * 1099511628211ull;
-    hash_ = (hash_ ^ 0xFF) * 1099511628211ull;
-  }
+  void mix(std::string_view text) { hash_ = fnvStep(fnv(text, hash_), 0xFF); }
   // "bpe-0123456789abcdef"
   std::string text(std::string_view kind) const;
 
  private:
-  std::uint64_t hash_ = 1469598103934665603ull;
+  std::uint64_t hash_ = kFnvStart;
 };
 
 }  // namespace decoscope

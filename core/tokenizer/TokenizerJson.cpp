@@ -6,28 +6,14 @@
 #include <cstdlib>
 #include <limits>
 
+#include "core/base/JsonDepth.h"
+
 namespace decoscope::tokenizerJson {
 
 Result<json> parseObject(std::string_view text, const std::string& where) {
   constexpr int kDeepest = 64;
-  int depth = 0, deepest = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (quoted) {
-      if (c == '\\')
-        ++i;
-      else
-        quoted = c != '"';
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '[' || c == '{') {
-      deepest = std::max(deepest, ++depth);
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  if (deepest > kDeepest) return fail(ErrorCode::badInput, "the file is nested too deeply", where);
+  if (jsonNestsDeeper(text, kDeepest))
+    return fail(ErrorCode::badInput, "the file is nested too deeply", where);
   json document = json::parse(text.begin(), text.end(), nullptr, false);
   if (document.is_discarded() || !document.is_object())
     return fail(ErrorCode::badInput, "not a JSON object", where);

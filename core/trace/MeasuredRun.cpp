@@ -2,17 +2,9 @@
 
 #include <utility>
 
+#include "core/base/Clock.h"
+
 namespace decoscope {
-
-namespace {
-
-std::int64_t now() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-}  // namespace
 
 MeasuredRun::MeasuredRun(TraceSink& sink, RunInfo info)
     : sink_(&sink), info_(std::move(info)), next_(info_.forkStep) {}
@@ -22,7 +14,7 @@ Result<MeasuredRun> MeasuredRun::begin(TraceSink& sink, RunInfo info) {
     return fail(ErrorCode::usage, "'" + info.method + "' is not the method of a run that is only measured",
                 {}, "Use \"train\" or \"train:NAME\".");
   if (info.name.empty()) info.name = info.method;
-  if (info.createdAt == 0) info.createdAt = now();
+  if (info.createdAt == 0) info.createdAt = microsecondsSinceEpoch();
   info.state = RunState::running;
   DECOSCOPE_ASSIGN(info.id, sink.beginRun(info, nullptr));
   return MeasuredRun(sink, std::move(info));
@@ -34,7 +26,7 @@ Status MeasuredRun::add(std::vector<MeasureFact> measures, std::vector<NoteFact>
   record->run = info_.id;
   record->step = next_;
   record->otherMilliseconds = std::chrono::duration<double, std::milli>(until - since_).count();
-  record->startedAt = now() - static_cast<std::int64_t>(record->otherMilliseconds * 1e3);
+  record->startedAt = microsecondsSinceEpoch() - static_cast<std::int64_t>(record->otherMilliseconds * 1e3);
   for (MeasureFact& measure : measures) record->events.emplace_back(std::move(measure));
   for (NoteFact& note : notes) record->events.emplace_back(std::move(note));
   DECOSCOPE_TRY(sink_->append(std::move(record)));

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/base/Clock.h"
+
 namespace decoscope {
 
 namespace {
@@ -25,9 +27,7 @@ void Recorder::begin(RunId run, StepIndex step, std::int64_t committedBefore) {
   record_->run = run;
   record_->step = step;
   record_->committedBefore = committedBefore;
-  record_->startedAt = std::chrono::duration_cast<std::chrono::microseconds>(
-                           std::chrono::system_clock::now().time_since_epoch())
-                           .count();
+  record_->startedAt = microsecondsSinceEpoch();
   start_ = std::chrono::steady_clock::now();
   recordingMilliseconds_ = 0;
 }

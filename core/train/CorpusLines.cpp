@@ -3,6 +3,8 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "core/base/JsonDepth.h"
+
 namespace decoscope {
 
 using nlohmann::json;
@@ -11,27 +13,6 @@ namespace {
 
 constexpr int kDeepest = 16;
 constexpr std::size_t kLongestLine = std::size_t{16} << 20;
-
-bool nestedTooDeeply(std::string_view line) {
-  int depth = 0;
-  bool quoted = false;
-  for (std::size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (quoted) {
-      if (c == '\\')
-        ++i;
-      else
-        quoted = c != '"';
-    } else if (c == '"') {
-      quoted = true;
-    } else if (c == '[' || c == '{') {
-      if (++depth > kDeepest) return true;
-    } else if (c == ']' || c == '}') {
-      --depth;
-    }
-  }
-  return false;
-}
 
 // A line without its break; false at the end of the file. `tooLong`: the line has no end within the limit.
 bool readLine(std::istream& stream, std::string& line, bool& tooLong) {
@@ -51,7 +32,8 @@ bool readLine(std::istream& stream, std::string& line, bool& tooLong) {
 }  // namespace
 
 Result<CorpusLine> readCorpusLine(std::string_view line, const std::string& where) {
-  if (nestedTooDeeply(line)) return fail(ErrorCode::badInput, "the line is nested too deeply", where);
+  if (jsonNestsDeeper(line, kDeepest))
+    return fail(ErrorCode::badInput, "the line is nested too deeply", where);
   const json document = json::parse(line.begin(), line.end(), nullptr, false);
   if (document.is_discarded() || !document.is_object())
     return fail(ErrorCode::badInput, "the line is not a JSON object", where);

@@ -1,11 +1,11 @@
 #include "core/train/CorpusRecipe.h"
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <initializer_list>
 #include <nlohmann/json.hpp>
-#include <sstream>
+
+#include "core/base/Files.h"
+#include "core/base/Hash.h"
 
 namespace decoscope {
 
@@ -235,15 +235,6 @@ Result<PromptKind> readKind(const json& object, const std::string& where) {
   return kind;
 }
 
-std::string fingerprintOf(std::string_view content) {
-  // FNV-1a: tells recipes apart, and is no defence.
-  std::uint64_t hash = 1469598103934665603ull;
-  for (const unsigned char byte : content) hash = (hash ^ byte) * 1099511628211ull;
-  std::ostringstream out;
-  out << "fnv1a:" << std::hex << hash;
-  return out.str();
-}
-
 }  // namespace
 
 Result<CorpusRecipe> parseCorpusRecipe(std::string_view text, const std::string& where) {
@@ -303,21 +294,15 @@ Result<CorpusRecipe> parseCorpusRecipe(std::string_view text, const std::string&
   }
   DECOSCOPE_ASSIGN(PromptGrammar grammar, PromptGrammar::create(std::move(data), where));
   return CorpusRecipe{
-      std::move(name),    static_cast<std::uint64_t>(seed), greedyShare,      resemblance,
-      resemblanceWords,   std::move(replacements),          std::move(kinds), std::move(grammar),
-      fingerprintOf(text)};
+      std::move(name),     static_cast<std::uint64_t>(seed), greedyShare,      resemblance,
+      resemblanceWords,    std::move(replacements),          std::move(kinds), std::move(grammar),
+      fnvFingerprint(text)};
 }
 
 Result<CorpusRecipe> readCorpusRecipe(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) return fail(ErrorCode::notFound, "the recipe cannot be read: " + error.message(), path);
-  if (size > kLargestFile) return fail(ErrorCode::badInput, "a recipe is at most 8 MiB", path);
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream content;
-  content << file.rdbuf();
-  if (!file) return fail(ErrorCode::badInput, "the recipe cannot be read", path);
-  return parseCorpusRecipe(content.str(), path);
+  DECOSCOPE_ASSIGN(const std::string content, readWholeFile(path, kLargestFile, "the recipe cannot be read",
+                                                            "a recipe is at most 8 MiB"));
+  return parseCorpusRecipe(content, path);
 }
 
 }  // namespace decoscope

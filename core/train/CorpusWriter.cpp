@@ -3,8 +3,8 @@
 #include <bit>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <sstream>
 
+#include "core/base/Files.h"
 #include "core/train/NearDuplicates.h"
 
 namespace decoscope {
@@ -13,6 +13,8 @@ namespace {
 
 using nlohmann::json;
 namespace fs = std::filesystem;
+
+constexpr std::size_t kLargestOrigin = 1 << 16;
 
 std::string originPath(const std::string& corpusPath) {
   return corpusPath + ".origin.json";
@@ -31,10 +33,7 @@ tl::unexpected<Error> unwritable(const std::string& path) {
 }
 
 Status checkOrigin(const std::string& path, const CorpusOrigin& origin) {
-  std::ifstream file(originPath(path), std::ios::binary);
-  std::stringstream content;
-  content << file.rdbuf();
-  const json before = file ? json::parse(content.str(), nullptr, false) : json();
+  const json before = json::parse(readBeginning(originPath(path), kLargestOrigin), nullptr, false);
   if (!before.is_object())
     return fail(ErrorCode::badInput, "it is not known what the corpus was made from", originPath(path),
                 "Only a corpus of this command can be continued.");

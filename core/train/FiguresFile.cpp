@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/base/Files.h"
+
 #include "core/train/Figures.h"
 
 namespace decoscope {
@@ -220,15 +222,9 @@ Result<std::vector<ModelFigure>> parseFigures(std::string_view text, const std::
 
 Result<std::vector<ModelFigure>> readFigures(const std::string& folder) {
   const fs::path path = fs::path(folder) / "figures.json";
-  std::error_code error;
-  const auto size = fs::file_size(path, error);
-  if (error)
-    return fail(ErrorCode::notFound, "the figures cannot be read: " + error.message(), path.string());
-  if (size > kLargestFile) return fail(ErrorCode::badInput, "the file is larger than 1 MiB", path.string());
-  std::ifstream stream(path, std::ios::binary);
-  std::string text(static_cast<std::size_t>(size), '\0');
-  stream.read(text.data(), static_cast<std::streamsize>(size));
-  text.resize(static_cast<std::size_t>(std::max<std::streamsize>(stream.gcount(), 0)));
+  DECOSCOPE_ASSIGN(const std::string text,
+                   readWholeFile(path.string(), kLargestFile, "the figures cannot be read",
+                                 "the file is larger than 1 MiB"));
   return parseFigures(text, path.string());
 }
 

@@ -5,6 +5,8 @@
 #include <cctype>
 #include <limits>
 
+#include "core/base/Hash.h"
+
 namespace decoscope {
 
 namespace {
@@ -13,28 +15,20 @@ constexpr std::size_t kShingleWords = 5;
 // A bucket that overflows holds texts that share a common opening; its first ones stand for it.
 constexpr std::size_t kMostInBucket = 16;
 
-// The finaliser of splitmix64 (S. Vigna, public domain description): a bijection that mixes every bit.
-std::uint64_t mix(std::uint64_t x) {
-  x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9ull;
-  x = (x ^ (x >> 27)) * 0x94D049BB133111EBull;
-  return x ^ (x >> 31);
-}
-
 // Hashes of the words, without case and punctuation.
 std::vector<std::uint64_t> wordHashes(std::string_view text) {
-  constexpr std::uint64_t kStart = 1469598103934665603ull, kFactor = 1099511628211ull;  // FNV-1a
   std::vector<std::uint64_t> words;
-  std::uint64_t hash = kStart;
+  std::uint64_t hash = kFnvStart;
   bool inside = false;
   const auto finish = [&] {
-    if (inside) words.push_back(mix(hash));
-    hash = kStart;
+    if (inside) words.push_back(mixBits(hash));
+    hash = kFnvStart;
     inside = false;
   };
   for (const char c : text) {
     const auto byte = static_cast<unsigned char>(c);
     if (std::isalnum(byte) != 0 || byte >= 0x80) {
-      hash = (hash ^ static_cast<std::uint64_t>(std::tolower(byte))) * kFactor;
+      hash = fnvStep(hash, static_cast<unsigned char>(std::tolower(byte)));
       inside = true;
     } else if (std::isspace(byte) != 0 || c == '-') {
       finish();
@@ -60,8 +54,8 @@ double jaccard(const std::vector<std::uint32_t>& a, const std::vector<std::uint3
 
 std::uint64_t textHash(std::string_view text) {
   std::uint64_t hash = 0;
-  for (const std::uint64_t word : wordHashes(text)) hash = mix(hash + 0x9E3779B97F4A7C15ull) ^ word;
-  return mix(hash);
+  for (const std::uint64_t word : wordHashes(text)) hash = mixBits(hash + 0x9E3779B97F4A7C15ull) ^ word;
+  return mixBits(hash);
 }
 
 NearDuplicates::NearDuplicates(double resemblance, int leastWords)
@@ -74,8 +68,9 @@ NearDuplicates::Signature NearDuplicates::signatureOf(std::string_view text) con
     return signature;
   for (std::size_t i = 0; i + kShingleWords <= words.size(); ++i) {
     std::uint64_t hash = 0;
-    for (std::size_t j = i; j < i + kShingleWords; ++j) hash = mix(hash + 0x9E3779B97F4A7C15ull) ^ words[j];
-    signature.shingles.push_back(static_cast<std::uint32_t>(mix(hash) >> 32));
+    for (std::size_t j = i; j < i + kShingleWords; ++j)
+      hash = mixBits(hash + 0x9E3779B97F4A7C15ull) ^ words[j];
+    signature.shingles.push_back(static_cast<std::uint32_t>(mixBits(hash) >> 32));
   }
   std::sort(signature.shingles.begin(), signature.shingles.end());
   signature.shingles.erase(std::unique(signature.shingles.begin(), signature.shingles.end()),
@@ -83,10 +78,10 @@ NearDuplicates::Signature NearDuplicates::signatureOf(std::string_view text) con
   for (std::size_t band = 0; band < kBands; ++band) {
     std::uint64_t key = band + 1;
     for (std::size_t row = 0; row < kRows; ++row) {
-      const std::uint64_t salt = mix((band * kRows + row + 1) * 0x9E3779B97F4A7C15ull);
+      const std::uint64_t salt = mixBits((band * kRows + row + 1) * 0x9E3779B97F4A7C15ull);
       std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
-      for (const std::uint32_t shingle : signature.shingles) least = std::min(least, mix(shingle ^ salt));
-      key = mix(key ^ least);
+      for (const std::uint32_t shingle : signature.shingles) least = std::min(least, mixBits(shingle ^ salt));
+      key = mixBits(key ^ least);
     }
     signature.bands.push_back(key);
   }

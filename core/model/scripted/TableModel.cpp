@@ -4,11 +4,12 @@
 #include <chrono>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "core/base/Files.h"
+#include "core/base/Hash.h"
 #include "core/model/CacheForest.h"
 
 namespace decoscope {
@@ -210,15 +211,6 @@ class TableModel final : public Model {
   CacheForest forest_;
 };
 
-std::string fingerprintOf(const std::string& content) {
-  // FNV-1a: an identity for small local files, not a defence.
-  std::uint64_t hash = 1469598103934665603ull;
-  for (const unsigned char byte : content) hash = (hash ^ byte) * 1099511628211ull;
-  std::ostringstream out;
-  out << "fnv1a:" << std::hex << hash;
-  return out.str();
-}
-
 }  // namespace
 
 Result<Table> parseTable(const std::string& text, const std::string& where) {
@@ -283,16 +275,11 @@ TableModelParts makeTableModel(Table table, const std::string& path, const std::
 }
 
 Result<TableModelParts> loadTableModel(const std::string& path) {
-  std::error_code error;
-  const auto size = std::filesystem::file_size(path, error);
-  if (error) return fail(ErrorCode::notFound, "the table model cannot be read: " + error.message(), path);
-  if (size > kMaximumFileBytes) return fail(ErrorCode::badInput, "a table model is at most 64 MiB", path);
-  std::ifstream file(path, std::ios::binary);
-  std::stringstream content;
-  content << file.rdbuf();
-  if (!file) return fail(ErrorCode::badInput, "the table model cannot be read", path);
-  DECOSCOPE_ASSIGN(Table table, parseTable(content.str(), path));
-  return makeTableModel(std::move(table), "table:" + path, fingerprintOf(content.str()));
+  DECOSCOPE_ASSIGN(const std::string content,
+                   readWholeFile(path, kMaximumFileBytes, "the table model cannot be read",
+                                 "a table model is at most 64 MiB"));
+  DECOSCOPE_ASSIGN(Table table, parseTable(content, path));
+  return makeTableModel(std::move(table), "table:" + path, fnvFingerprint(content));
 }
 
 }  // namespace decoscope

@@ -1,6 +1,7 @@
 #include "core/model/weights/SafetensorsWriter.h"
 
-#include <cstring>
+#include "core/base/Bfloat16.h"
+
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -12,13 +13,6 @@ namespace {
 template <typename T>
 std::string bytesOf(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
-}
-
-std::uint16_t bfloat16(float value) {
-  std::uint32_t bits = 0;
-  std::memcpy(&bits, &value, sizeof bits);
-  if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<std::uint16_t>((bits >> 16) | 0x40u);
-  return static_cast<std::uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
 }
 
 }  // namespace
@@ -36,7 +30,7 @@ void SafetensorsWriter::add(const std::string& name, const std::vector<std::int6
 void SafetensorsWriter::addBfloat16(const std::string& name, const std::vector<std::int64_t>& shape,
                                     const std::vector<float>& values) {
   std::vector<std::uint16_t> rounded(values.size());
-  for (std::size_t i = 0; i < values.size(); ++i) rounded[i] = bfloat16(values[i]);
+  for (std::size_t i = 0; i < values.size(); ++i) rounded[i] = toBfloat16(values[i]);
   entries_.push_back({name, "BF16", shape, bytesOf(rounded)});
 }
 
