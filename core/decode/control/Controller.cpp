@@ -6,6 +6,8 @@
 #include <numeric>
 #include <sstream>
 
+#include "core/decode/control/RunningRate.h"
+
 namespace decoscope {
 
 namespace {
@@ -54,20 +56,6 @@ class DepthController final : public Controller {
 
  private:
   int depth_;
-};
-
-// Acceptance rate of one bucket: an exponential average that starts from a cautious prior.
-struct BucketRate {
-  double accepted = 0, tested = 0;
-  double rate(double prior) const {
-    constexpr double kPriorWeight = 4;
-    return (accepted + kPriorWeight * prior) / (tested + kPriorWeight);
-  }
-  void observe(bool wasAccepted) {
-    constexpr double kMemory = 0.98;  // about the last fifty tests
-    accepted = kMemory * accepted + (wasAccepted ? 1 : 0);
-    tested = kMemory * tested + 1;
-  }
 };
 
 class AdaptiveController final : public Controller {
@@ -142,6 +130,7 @@ class AdaptiveController final : public Controller {
   static constexpr double kOverhead = 1.02;
   // What may be lost on drafts that fail, in plain steps: a little at once, and one in a hundred.
   static constexpr double kAllowance = 0.3, kAllowedShare = 0.01;
+  static constexpr double kPriorWeight = 4, kMemory = 0.98;  // about the last fifty tests
   bool overdrawn() const { return lost_ > kAllowance + kAllowedShare * steps_; }
 
   // Before anything is known: the first child is right one time in four, later ones less. Once drafting has
@@ -154,7 +143,7 @@ class AdaptiveController final : public Controller {
     for (std::size_t depth = 0; depth <= matched.size(); ++depth) {
       const NodeId right = depth < matched.size() ? matched[depth] : -2;
       for (const NodeId child : children[static_cast<std::size_t>(at + 1)]) {
-        rate(tree.nodes[static_cast<std::size_t>(child)].bucket).observe(child == right);
+        rate(tree.nodes[static_cast<std::size_t>(child)].bucket).observe(child == right, kMemory);
         if (child == right) break;
       }
       at = right;
@@ -162,7 +151,7 @@ class AdaptiveController final : public Controller {
     }
   }
 
-  BucketRate& rate(int bucket) {
+  RunningRate& rate(int bucket) {
     if (static_cast<std::size_t>(bucket) >= rates_.size())
       rates_.resize(static_cast<std::size_t>(bucket) + 1);
     return rates_[static_cast<std::size_t>(bucket)];
@@ -176,7 +165,7 @@ class AdaptiveController final : public Controller {
       const DraftNode& node = tree.nodes[i];
       const auto parent = static_cast<std::size_t>(node.parent + 1);
       const double above = node.parent < 0 ? 1.0 : reach[parent - 1];
-      const double own = rate(node.bucket).rate(overdrawn() ? 0 : prior(node));
+      const double own = rate(node.bucket).rate(overdrawn() ? 0 : prior(node), kPriorWeight);
       reach[i] = above * left[parent] * own;
       left[parent] *= 1 - own;
     }
@@ -185,7 +174,7 @@ class AdaptiveController final : public Controller {
 
   std::map<std::string, std::string>* notes_;
   CostCurve curve_;
-  std::vector<BucketRate> rates_;
+  std::vector<RunningRate> rates_;
   double lost_ = 0, steps_ = 0;  // in plain steps: cost of drafting less the tokens it won; the whole run
 };
 

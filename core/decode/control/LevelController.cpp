@@ -4,24 +4,11 @@
 #include <cstdio>
 
 #include "core/decode/control/Controller.h"
+#include "core/decode/control/RunningRate.h"
 
 namespace decoscope {
 
 namespace {
-
-// How often nodes of one range of the drafter's probability were right.
-struct Calibration {
-  double right = 0, seen = 0;
-  double rate(double prior, double priorWeight) const {
-    const double weight = seen + priorWeight;
-    return weight > 0 ? (right + priorWeight * prior) / weight : 0;
-  }
-  void observe(bool wasRight) {
-    constexpr double kMemory = 0.99;  // about the last hundred nodes
-    right = kMemory * right + (wasRight ? 1 : 0);
-    seen = kMemory * seen + 1;
-  }
-};
 
 class LevelController final : public Controller {
  public:
@@ -90,7 +77,8 @@ class LevelController final : public Controller {
     }
     if (std::find(fates.begin(), fates.end(), Fate::open) != fates.end()) return false;
     const std::vector<double> reach = tree.reach();
-    for (std::size_t i = 0; i < fates.size(); ++i) rangeOf(reach[i]).observe(fates[i] == Fate::right);
+    for (std::size_t i = 0; i < fates.size(); ++i)
+      rangeOf(reach[i]).observe(fates[i] == Fate::right, kMemory);
     return true;
   }
 
@@ -101,6 +89,7 @@ class LevelController final : public Controller {
   static constexpr double kFirstCredit = 0.3, kAllowedShare = 0.01, kMostCredit = 0.5;
   static constexpr double kSure = 1.02;  // a gain worth drafting for
   static constexpr double kPriorWeight = 4, kTrust = 0.8;
+  static constexpr double kMemory = 0.99;  // about the last hundred nodes
   static constexpr int kTokensOfFirstLevel = 2;
   // What share of its parent's chance a child has, by its rank.
   struct Yields {
@@ -135,7 +124,7 @@ class LevelController final : public Controller {
   }
 
   // Half-octaves of the drafter's probability of a path.
-  Calibration& rangeOf(double reach) {
+  RunningRate& rangeOf(double reach) {
     const double octaves = reach > 0 ? -std::log2(reach) : 100;
     return ranges_[std::min(ranges_.size() - 1, static_cast<std::size_t>(std::max(0.0, 2 * octaves)))];
   }
@@ -187,7 +176,7 @@ class LevelController final : public Controller {
 
   std::map<std::string, std::string>* notes_;
   CostCurve curve_, drafting_;
-  std::array<Calibration, 33> ranges_;
+  std::array<RunningRate, 33> ranges_;
   Yields rootYields_, yields_;
   double spent_ = 0;  // on the draft under way, in plain steps
   double credit_ = kFirstCredit;
