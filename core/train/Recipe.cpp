@@ -2,16 +2,18 @@
 
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <numbers>
 #include <set>
-#include <sstream>
+
+#include "core/base/Files.h"
 
 namespace decoscope::train {
 
 namespace {
 
 using nlohmann::json;
+
+constexpr std::uintmax_t kLargestFile = 1 << 20;
 
 // Reads fields of one object; the first problem is kept, unknown fields are one.
 class Fields {
@@ -100,13 +102,19 @@ double Schedule::rate(std::int64_t step) const {
   return learningRate * (finalRate + (1 - finalRate) * 0.5 * (1 + std::cos(std::numbers::pi * done)));
 }
 
+double optionOf(const Recipe& recipe, const char* key, double fallback) {
+  const auto found = recipe.options.find(key);
+  return found != recipe.options.end() && found->is_number() ? found->get<double>() : fallback;
+}
+
 Result<Recipe> loadRecipe(const std::string& name, const std::string& resources) {
   namespace fs = std::filesystem;
   std::error_code error;
   const bool file = name.ends_with(".json");
   const fs::path path = file ? fs::path(name) : fs::path(resources) / "models" / name / "recipe.json";
-  std::ifstream stream(path);
-  if (!stream) {
+  const auto text =
+      readWholeFile(path.string(), kLargestFile, "the recipe cannot be read", "a recipe is at most 1 MiB");
+  if (!text && text.error().code == ErrorCode::notFound) {
     std::string known;
     for (const auto& entry : fs::directory_iterator(fs::path(resources) / "models", error))
       if (fs::exists(entry.path() / "recipe.json", error))
@@ -114,9 +122,8 @@ Result<Recipe> loadRecipe(const std::string& name, const std::string& resources)
     return fail(ErrorCode::notFound, "there is no recipe '" + name + "'", path.string(),
                 known.empty() ? "Give the path of a recipe.json." : "There are: " + known + ".");
   }
-  std::stringstream text;
-  text << stream.rdbuf();
-  const json document = json::parse(text.str(), nullptr, false);
+  DECOSCOPE_TRY(text);
+  const json document = json::parse(*text, nullptr, false);
   const std::string where = path.string();
   if (document.is_discarded()) return fail(ErrorCode::badInput, "the recipe is not JSON", where);
   Recipe recipe;

@@ -54,6 +54,9 @@ struct Recipe {
   std::int64_t evaluateEvery = 200;  // steps between looks at the held-out texts
 };
 
+// A number among the objective's options.
+double optionOf(const Recipe& recipe, const char* key, double fallback);
+
 // `name` is a bundled model's name or the path of a recipe file. Errors name file and field.
 Result<Recipe> loadRecipe(const std::string& name, const std::string& resources);
 

@@ -26,7 +26,7 @@ Status take(const WeightFile& file, const std::string& name, Tensor& into) {
   return dequantise(*tensor, 0, {into.data_ptr<float>(), static_cast<std::size_t>(into.numel())});
 }
 
-// Eight numbers of a text's hash, because a safetensors file's notes are not read back.
+// The characters of a text as numbers, because a safetensors file's notes are not read back.
 std::vector<std::int64_t> mark(const std::string& fingerprint) {
   return {fingerprint.begin(), fingerprint.end()};
 }

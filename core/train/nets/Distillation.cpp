@@ -16,17 +16,18 @@ class Distillation final : public Objective {
     const Tensor target = teach(batch, place.precision);
     const std::vector<int> exits = exits_.of(place.step);
     const std::vector<Tensor> states = statesOf(net, batch, exits, &place, exits_.layerDrop, place.precision);
-    const Tensor wanted = batch.tokens.narrow(1, 1, batch.tokens.size(1) - 1).reshape({-1});
-    const Tensor counts = batch.text.narrow(1, 0, batch.text.size(1) - 1).reshape({-1}).to(at::kFloat);
+    const Predictions predictions(batch);
     Loss loss;
     for (std::size_t i = 0; i < exits.size(); ++i) {
       const Tensor logits = net.logits(states[i], place.precision);
       Tensor each = divergence_(target, logits);
       if (hard_ > 0)
-        each = (1 - hard_) * each + hard_ * at::cross_entropy_loss(logits, wanted, {}, at::Reduction::None);
-      const Tensor weighted = (each * counts).sum() / counts.sum() * exits_.weightOf(exits[i], exits.size());
+        each = (1 - hard_) * each +
+               hard_ * at::cross_entropy_loss(logits, predictions.wanted, {}, at::Reduction::None);
+      const Tensor weighted = predictions.mean(each) * exits_.weightOf(exits[i], exits.size());
       loss.total = loss.total.defined() ? loss.total + weighted : weighted;
       const c10::NoGradGuard guard;
+      const Tensor& counts = predictions.counts;
       const double kept =
           ((1 - totalVariation(target, logits)) * counts).sum().item<double>() / counts.sum().item<double>();
       loss.measures.push_back(
@@ -40,9 +41,7 @@ class Distillation final : public Objective {
   std::vector<Measure> evaluate(Net& net, const Rows& rows, at::ScalarType precision) override {
     constexpr std::int64_t kRows = 16;
     double kept = 0, tokens = 0;
-    for (std::int64_t first = 0;; first += kRows) {
-      const Batch batch = rows.heldOutBatch(first, kRows);
-      if (!batch.tokens.defined()) break;
+    rows.forHeldOut(kRows, [&](const Batch& batch, std::span<const TrainingText>) {
       const Tensor logits =
           net.logits(statesOf(net, batch, {exits_.last}, nullptr, 0, precision).front(), precision);
       const std::int64_t length = batch.tokens.size(1) - 1;
@@ -50,7 +49,7 @@ class Distillation final : public Objective {
           (batch.answer.narrow(1, 1, length) & batch.text.narrow(1, 1, length)).reshape({-1}).to(at::kFloat);
       kept += ((1 - totalVariation(teach(batch, precision), logits)) * counts).sum().item<double>();
       tokens += counts.sum().item<double>();
-    }
+    });
     return {{"held_out_acceptance", tokens > 0 ? kept / tokens : 0, ""}};
   }
 

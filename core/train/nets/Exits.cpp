@@ -7,9 +7,6 @@ Result<Exits> Exits::read(const Recipe& recipe) {
   const std::string where = recipe.folder + "/recipe.json, field options";
   const nlohmann::json& options = recipe.options;
   exits.last = recipe.shape.value("num_hidden_layers", 0);
-  const auto number = [&](const char* key, double fallback) {
-    return options.contains(key) && options[key].is_number() ? options[key].get<double>() : fallback;
-  };
   if (const auto list = options.find("exits"); list != options.end()) {
     if (!list->is_array()) return fail(ErrorCode::badInput, "'exits' must be a list of block numbers", where);
     for (const auto& layer : *list) {
@@ -20,9 +17,9 @@ Result<Exits> Exits::read(const Recipe& recipe) {
       exits.layers.push_back(layer.get<int>());
     }
   }
-  exits.weight = number("exit_weight", 0.3);
+  exits.weight = optionOf(recipe, "exit_weight", 0.3);
   exits.rotate = options.value("rotate", false);
-  exits.layerDrop = number("layer_drop", 0);
+  exits.layerDrop = optionOf(recipe, "layer_drop", 0);
   if (exits.layerDrop < 0 || exits.layerDrop >= 1)
     return fail(ErrorCode::badInput, "'layer_drop' must be at least 0 and below 1", where);
   return exits;
@@ -40,6 +37,12 @@ std::vector<int> Exits::of(std::int64_t step) const {
 
 double Exits::weightOf(int exit, std::size_t exitsOfStep) const {
   return exit == last ? 1.0 : weight / static_cast<double>(exitsOfStep - 1);
+}
+
+Predictions::Predictions(const Batch& batch) {
+  const std::int64_t length = batch.tokens.size(1) - 1;
+  wanted = batch.tokens.narrow(1, 1, length).reshape({-1});
+  counts = batch.text.narrow(1, 0, length).reshape({-1}).to(at::kFloat);
 }
 
 std::vector<at::Tensor> statesOf(Net& net, const Batch& batch, const std::vector<int>& exits,

@@ -21,6 +21,14 @@ struct Exits {
   double weightOf(int exit, std::size_t exitsOfStep) const;
 };
 
+// What each of a batch's first tokens should be followed by, [rows · length], and 1 where it belongs to a
+// text: a row that is filled up teaches its end token once.
+struct Predictions {
+  explicit Predictions(const Batch& batch);
+  at::Tensor mean(const at::Tensor& each) const { return (each * counts).sum() / counts.sum(); }
+  at::Tensor wanted, counts;
+};
+
 // The states of a batch's first `length` tokens at these exits.
 std::vector<at::Tensor> statesOf(Net& net, const Batch& batch, const std::vector<int>& exits,
                                  const Place* place, double layerDrop, at::ScalarType precision);

@@ -83,9 +83,7 @@ class FeatureHead final : public Objective {
     constexpr std::int64_t kRows = 8;
     std::vector<double> hits(4, 0);
     double positions = 0;
-    for (std::int64_t first = 0;; first += kRows) {
-      const Batch batch = rows.heldOutBatch(first, kRows);
-      if (!batch.tokens.defined()) break;
+    rows.forHeldOut(kRows, [&](const Batch& batch, std::span<const TrainingText>) {
       const Views view(batch);
       const Tensor logits = net.logits(estimate(net, view.tokens, view.features, precision), precision);
       const Tensor best = at::linear(view.next.to(precision), head_.to(precision)).argmax(-1);
@@ -95,7 +93,7 @@ class FeatureHead final : public Objective {
       for (std::size_t i = 0; i < hits.size(); ++i)
         hits[i] += same.narrow(1, 0, std::int64_t{1} << i).sum().item<double>();
       positions += view.counts.sum().item<double>();
-    }
+    });
     std::vector<Measure> measures;
     for (std::size_t i = 0; i < hits.size() && positions > 0; ++i)
       measures.push_back({"held_out_top_" + std::to_string(1 << i), hits[i] / positions, ""});
@@ -150,18 +148,15 @@ class FeatureHead final : public Objective {
 Result<std::unique_ptr<Objective>> makeFeatureHead(const ObjectiveSetup& setup) {
   const Recipe& recipe = setup.recipe;
   if (recipe.packing != Packing::texts || recipe.teacher.empty() || !recipe.features)
-    return fail(ErrorCode::badInput, "a draft head needs a teacher, texts with features and one of them a row",
+    return fail(ErrorCode::badInput,
+                "a draft head needs a teacher, texts with features and one of them a row",
                 recipe.folder + "/recipe.json, fields teacher, features and packing");
   Settings settings;
-  const auto number = [&](const char* key, double fallback) {
-    const auto found = recipe.options.find(key);
-    return found != recipe.options.end() && found->is_number() ? found->get<double>() : fallback;
-  };
   settings.ranked = recipe.shape.value("draft_vocab_size", std::int64_t{0});
-  settings.features = number("features_weight", settings.features);
-  settings.tokens = number("tokens_weight", settings.tokens);
-  settings.noise = number("noise", settings.noise);
-  settings.rounds = std::clamp(static_cast<int>(number("rounds", 1)), 1, 4);
+  settings.features = optionOf(recipe, "features_weight", settings.features);
+  settings.tokens = optionOf(recipe, "tokens_weight", settings.tokens);
+  settings.noise = optionOf(recipe, "noise", settings.noise);
+  settings.rounds = std::clamp(static_cast<int>(optionOf(recipe, "rounds", 1)), 1, 4);
   const std::string path = setup.pathOf(recipe.teacher);
   DECOSCOPE_ASSIGN(auto target, openWeights(path));
   DECOSCOPE_ASSIGN(Architecture architecture, architectureOf(*target, path));

@@ -27,15 +27,13 @@ class MaskedDiffusion final : public Objective {
     at::Generator generator = at::detail::createCPUGenerator(1);
     double sum = 0;
     std::int64_t batches = 0;
-    for (std::int64_t first = 0;; first += kRows) {
-      const Batch batch = rows.heldOutBatch(first, kRows);
-      if (!batch.tokens.defined()) break;
+    rows.forHeldOut(kRows, [&](const Batch& batch, std::span<const TrainingText>) {
       const std::int64_t count = batch.tokens.size(0);
       const Tensor t = (at::arange(count, at::kFloat) + 0.5) / count;
       sum +=
           masked(net, batch, t, at::zeros({count, 1}, at::kBool), generator, precision).total.item<double>();
       ++batches;
-    }
+    });
     return {{"held_out_loss", batches > 0 ? sum / static_cast<double>(batches) : 0, "nats"}};
   }
 

@@ -15,14 +15,12 @@ class NextToken final : public Objective {
   Loss loss(Net& net, const Batch& batch, const Place& place) override {
     const std::vector<int> exits = exits_.of(place.step);
     const std::vector<Tensor> states = statesOf(net, batch, exits, &place, exits_.layerDrop, place.precision);
-    const Tensor wanted = batch.tokens.narrow(1, 1, batch.tokens.size(1) - 1).reshape({-1});
-    // A row that is filled up teaches its end token once.
-    const Tensor counts = batch.text.narrow(1, 0, batch.text.size(1) - 1).reshape({-1}).to(at::kFloat);
+    const Predictions predictions(batch);
     Loss loss;
     for (std::size_t i = 0; i < exits.size(); ++i) {
-      const Tensor each =
-          at::cross_entropy_loss(net.logits(states[i], place.precision), wanted, {}, at::Reduction::None);
-      const Tensor mean = (each * counts).sum() / counts.sum();
+      const Tensor each = at::cross_entropy_loss(net.logits(states[i], place.precision), predictions.wanted,
+                                                 {}, at::Reduction::None);
+      const Tensor mean = predictions.mean(each);
       const Tensor weighted = mean * exits_.weightOf(exits[i], exits.size());
       loss.total = loss.total.defined() ? loss.total + weighted : weighted;
       loss.measures.push_back(
@@ -40,9 +38,7 @@ class NextToken final : public Objective {
   static double bitsPerByte(Net& net, const Rows& rows, int exit, at::ScalarType precision) {
     constexpr std::int64_t kRows = 16;
     double nats = 0, bytes = 0;
-    for (std::int64_t first = 0;; first += kRows) {
-      const Batch batch = rows.heldOutBatch(first, kRows);
-      if (!batch.tokens.defined()) break;
+    rows.forHeldOut(kRows, [&](const Batch& batch, std::span<const TrainingText> texts) {
       const Tensor states = statesOf(net, batch, {exit}, nullptr, 0, precision).front();
       const Tensor wanted = batch.tokens.narrow(1, 1, batch.tokens.size(1) - 1).reshape({-1});
       const Tensor counts = batch.text.narrow(1, 1, batch.text.size(1) - 1).reshape({-1}).to(at::kFloat);
@@ -50,9 +46,8 @@ class NextToken final : public Objective {
           (at::cross_entropy_loss(net.logits(states, precision), wanted, {}, at::Reduction::None) * counts)
               .sum()
               .item<double>();
-      for (std::int64_t i = first; i < first + batch.tokens.size(0); ++i)
-        bytes += static_cast<double>(rows.heldOut()[static_cast<std::size_t>(i)].bytes);
-    }
+      for (const TrainingText& text : texts) bytes += static_cast<double>(text.bytes);
+    });
     return bytes > 0 ? nats / std::log(2.0) / bytes : 0;
   }
 

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cstring>
-#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "core/base/Bfloat16.h"
 #include "core/base/Rng.h"
 #include "core/tokenizer/Chat.h"
 #include "core/train/CorpusLines.h"
 #include "core/train/CorpusWriter.h"
+#include "core/train/TextCost.h"
 
 namespace decoscope::train {
 
@@ -18,11 +19,8 @@ namespace {
 // prompt alone.
 Result<TrainingText> encode(const Tokenizer& tokenizer, const CorpusLine& line) {
   TrainingText text;
-  const nlohmann::json prompt = {{{"role", "user"}, {"content", line.user}}};
-  nlohmann::json whole = prompt;
-  whole.push_back({{"role", "assistant"}, {"content", line.assistant}});
-  DECOSCOPE_ASSIGN(const Chat promptChat, parseChat(prompt.dump(), "the corpus"));
-  DECOSCOPE_ASSIGN(const Chat wholeChat, parseChat(whole.dump(), "the corpus"));
+  DECOSCOPE_ASSIGN(const Chat promptChat, parseChat(chatJson(line.user), "the corpus"));
+  DECOSCOPE_ASSIGN(const Chat wholeChat, parseChat(chatJson(line.user, &line.assistant), "the corpus"));
   DECOSCOPE_ASSIGN(const std::string opening, renderChat(tokenizer, promptChat));
   DECOSCOPE_ASSIGN(std::string rendered, renderChat(tokenizer, wholeChat, {.addGenerationPrompt = false}));
   if (!rendered.starts_with(opening))
@@ -154,12 +152,15 @@ Batch Rows::batch(std::int64_t first, std::int64_t count) const {
   return batch;
 }
 
-Batch Rows::heldOutBatch(std::int64_t first, std::int64_t count) const {
-  std::vector<const TrainingText*> texts;
-  for (std::int64_t i = first;
-       i < std::min<std::int64_t>(first + count, static_cast<std::int64_t>(heldOut_.size())); ++i)
-    texts.push_back(&heldOut_[static_cast<std::size_t>(i)]);
-  return texts.empty() ? Batch{} : make(texts);
+void Rows::forHeldOut(std::int64_t count,
+                      const std::function<void(const Batch&, std::span<const TrainingText>)>& visit) const {
+  for (std::span<const TrainingText> left(heldOut_); !left.empty();) {
+    const auto part = left.first(std::min(left.size(), static_cast<std::size_t>(count)));
+    std::vector<const TrainingText*> texts;
+    for (const TrainingText& text : part) texts.push_back(&text);
+    visit(make(texts), part);
+    left = left.subspan(part.size());
+  }
 }
 
 Batch Rows::make(const std::vector<const TrainingText*>& texts) const {
@@ -186,8 +187,7 @@ Batch Rows::make(const std::vector<const TrainingText*>& texts) const {
     for (std::int64_t k = 0; k < size * width_; ++k) {
       std::uint16_t half = 0;
       std::memcpy(&half, source + k * 2, 2);
-      const std::uint32_t bits = static_cast<std::uint32_t>(half) << 16;
-      std::memcpy(out + k, &bits, 4);
+      out[k] = fromBfloat16(half);
     }
   }
   return batch;

@@ -4,7 +4,9 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -48,13 +50,13 @@ class Rows {
 
   std::int64_t texts() const { return static_cast<std::int64_t>(training_.size()); }
   std::int64_t tokens() const { return trainingTokens_; }
-  const std::vector<TrainingText>& heldOut() const { return heldOut_; }
 
   // Rows [first, first + count) of the endless sequence of rows. The first pass takes the texts in the order
   // of the file, each further one in an order drawn from the seed.
   Batch batch(std::int64_t first, std::int64_t count) const;
-  // The held-out texts as rows of at most `length` tokens, `count` at a time; an empty batch ends it.
-  Batch heldOutBatch(std::int64_t first, std::int64_t count) const;
+  // Visits the held-out texts as rows of at most `length` tokens, `count` at a time.
+  void forHeldOut(std::int64_t count,
+                  const std::function<void(const Batch&, std::span<const TrainingText>)>& visit) const;
   TokenId endToken() const { return end_; }
   // How often each token stands in the answers of the texts that are trained on; index = id.
   std::vector<std::int64_t> answerCounts(std::int64_t vocabulary) const;

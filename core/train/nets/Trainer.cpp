@@ -7,6 +7,7 @@
 #include <deque>
 #include <filesystem>
 
+#include "core/base/Hash.h"
 #include "core/model/Catalog.h"
 #include "core/model/ModelLoader.h"
 #include "core/model/weights/WeightFile.h"
@@ -26,11 +27,9 @@ double secondsSince(Clock::time_point start) {
 
 // Independent seeds for what is drawn at one place.
 std::uint64_t seedOf(std::uint64_t seed, std::int64_t step, std::int64_t part) {
-  std::uint64_t x = seed ^ (static_cast<std::uint64_t>(step) * 0x9e3779b97f4a7c15ull) ^
-                    (static_cast<std::uint64_t>(part + 1) * 0xbf58476d1ce4e5b9ull);
-  x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-  x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-  return x ^ (x >> 31);
+  const std::uint64_t x = seed ^ (static_cast<std::uint64_t>(step) * 0x9e3779b97f4a7c15ull) ^
+                          (static_cast<std::uint64_t>(part + 1) * 0xbf58476d1ce4e5b9ull);
+  return mixBits(x);
 }
 
 class Training {
@@ -44,7 +43,7 @@ class Training {
   Status prepare();
   Status one(std::int64_t step);
   Status save(std::int64_t done);
-  std::string modelFolder(const std::string& name) const;
+  static std::string modelFolder(const std::string& name);
   Result<Net> openNet(const std::string& name) const;
   std::string fingerprint() const;
   at::ScalarType precision() const { return recipe_.bfloat16 ? at::kBFloat16 : at::kFloat; }
@@ -60,11 +59,8 @@ class Training {
   std::vector<Measure> measures_;  // of the last step
 };
 
-// The shape decides what a bare name is: a bundled model's folder, else a path.
-std::string Training::modelFolder(const std::string& name) const {
-  const fs::path bundled = fs::path(options_.resources) / "models" / name;
-  std::error_code error;
-  if (fs::exists(bundled / "config.json", error)) return bundled.string();
+// Bundled models are in the catalog; what is not there is a path.
+std::string Training::modelFolder(const std::string& name) {
   const auto found = resolveModel(name);
   return found ? *found : name;
 }
@@ -109,8 +105,7 @@ Status Training::prepare() {
                 "the vocabulary has " + std::to_string(tokenizer->size()) + " tokens, the shape " +
                     std::to_string(architecture.config.vocabulary),
                 recipe_.folder + "/recipe.json, field shape.vocab_size");
-  const ObjectiveSetup setup{recipe_, [this](const std::string& name) { return openNet(name); },
-                             [this](const std::string& name) { return modelFolder(name); }};
+  const ObjectiveSetup setup{recipe_, [this](const std::string& name) { return openNet(name); }, modelFolder};
   DECOSCOPE_ASSIGN(objective_, makeObjective(setup));
   Rows::Source source;
   source.file = options_.corpusFile;
