@@ -3,6 +3,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "core/base/Bfloat16.h"
 #include "core/model/torch/kernels/Kernels.h"
 
 using namespace decoscope;
@@ -59,7 +60,7 @@ class TestKernels : public QObject {
           double sum = 0;
           for (std::size_t k = 0; k < kInputs; ++k) {
             const float a = problem.x[r * kInputs + k];
-            sum += static_cast<double>(rounds ? kernels::fromBfloat16(kernels::toBfloat16(a)) : a) * row[k];
+            sum += static_cast<double>(rounds ? fromBfloat16(toBfloat16(a)) : a) * row[k];
           }
           QVERIFY2(std::abs(sum - out[r * kOutputs + o]) < 1e-4,
                    qPrintable(QString("row %1 output %2: %3 is not %4")

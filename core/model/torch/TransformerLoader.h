@@ -5,24 +5,10 @@
 
 #include "core/model/Model.h"
 #include "core/model/torch/Layers.h"
+#include "core/model/torch/LoadPlan.h"
 #include "core/model/torch/kernels/Workers.h"
 
 namespace decoscope {
-
-// How the weights are kept. For q8 and q4 a file's own codes are taken over where they fit; q4 keeps what a
-// file has in 5 to 8 bits, and the LM head of unquantised files, in 8 bits.
-using Precision = kernels::WeightFormat;
-
-struct LoadPlan {
-  Precision precision = Precision::f32;
-  at::Device device = at::kCPU;
-  bool packs = true;            // for the kernels of the CPU
-  const Model* base = nullptr;  // lends a draft head its LM head
-  // Of matrices that are not packed.
-  at::ScalarType scalarType() const {
-    return precision == Precision::f32 ? at::kFloat : precision == Precision::f16 ? at::kHalf : at::kBFloat16;
-  }
-};
 
 // Errors: badInput (a missing tensor or a wrong shape, by name), unsupported (a type without decoder),
 // cancelled. Reads each weight once.

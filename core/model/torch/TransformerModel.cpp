@@ -6,15 +6,16 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <optional>
 
+#include "core/base/Bfloat16.h"
 #include "core/model/CacheForest.h"
 #include "core/model/torch/Architecture.h"
 #include "core/model/torch/Arithmetic.h"
 #include "core/model/torch/DraftHead.h"
 #include "core/model/torch/Memory.h"
+#include "core/model/torch/RequestCheck.h"
 #include "core/model/torch/TransformerLoader.h"
 #include "core/model/torch/TransformerLogits.h"
 #include "core/model/torch/kernels/Kernels.h"
@@ -87,7 +88,6 @@ class TransformerModel final : public Model {
   std::int64_t queryWidth() const { return static_cast<std::int64_t>(config_.heads) * config_.headSize; }
   at::TensorOptions floats() const { return at::TensorOptions().dtype(at::kFloat).device(device_); }
 
-  Status check(const ForwardRequest& request) const;
   Status followRegime(std::int32_t lastPosition, const StopToken& stop);
   Result<ForwardOutput> run(const ForwardRequest& request, std::vector<std::int32_t> positions,
                             const StopToken& stop);
@@ -132,72 +132,6 @@ class TransformerModel final : public Model {
 
 // ---- requests ----
 
-Status TransformerModel::check(const ForwardRequest& request) const {
-  const auto count = static_cast<std::int64_t>(request.tokens.size());
-  DECOSCOPE_TRY(forest_.check(request));
-  for (const TokenId token : request.tokens)
-    if (token < 0 || token >= config_.vocabulary)
-      return fail(ErrorCode::badInput,
-                  "token id " + std::to_string(token) + " is not in the vocabulary of " +
-                      std::to_string(config_.vocabulary),
-                  info_.name);
-  for (const std::int32_t row : request.logitRows)
-    if (row < 0 || row >= count) return fail(ErrorCode::usage, "there is no row " + std::to_string(row));
-  if (request.visibility == Visibility::full && forest_.size() != 0)
-    return fail(ErrorCode::usage, "full visibility needs an empty cache");
-  if (request.visibility == Visibility::causal && config_.diffusion)
-    return fail(ErrorCode::unsupported, "a masked-diffusion model has no causal forward", info_.name);
-  const bool resumes = request.firstLayer > 0;
-  if (!request.inputs.empty() && static_cast<std::int64_t>(request.inputs.size()) != count * config_.width)
-    return fail(ErrorCode::usage, "inputs must hold one vector of the model's width a token");
-  if (config_.followsFeatures && request.inputs.empty())
-    return fail(ErrorCode::usage, "a draft head needs the feature before each token as its input",
-                info_.name);
-  if (request.firstLayer < 0 || (resumes && (request.inputs.empty() || request.firstLayer >= config_.layers ||
-                                             request.visibility == Visibility::full)))
-    return fail(ErrorCode::usage, "a forward can resume only what is cached, with its states as inputs");
-  // Several texts may hold more than the context together; forward() checks the positions of each.
-  const std::int64_t slots = forest_.size() + (resumes ? 0 : count);
-  if (!resumes && request.follows.empty() && slots > config_.context)
-    return fail(
-        ErrorCode::badInput,
-        std::to_string(slots) + " tokens do not fit into the context of " + std::to_string(config_.context),
-        info_.name, "Shorten the prompt or ask for fewer tokens.");
-  if (slots > std::numeric_limits<std::int32_t>::max())
-    return fail(ErrorCode::badInput, "the cache cannot hold " + std::to_string(slots) + " tokens",
-                info_.name);
-  if (request.lastLayer == 0 || request.lastLayer > config_.layers ||
-      (request.lastLayer > 0 && request.lastLayer <= request.firstLayer))
-    return fail(ErrorCode::usage, "the model has " + std::to_string(config_.layers) + " layers");
-  // What a forward of some of the layers comes by: a resumed one is given its first stream, and does not
-  // make it.
-  const int first = request.firstLayer, last = request.lastLayer > 0 ? request.lastLayer : config_.layers;
-  for (const Tap& tap : request.taps) {
-    const bool residual = tap.site == TapSite::residual;
-    if (tap.layer < first + (residual && resumes ? 1 : 0) || tap.layer > last - (residual ? 0 : 1))
-      return fail(ErrorCode::usage, "the forward has no layer " + std::to_string(tap.layer) + " to watch");
-    if ((tap.site == TapSite::preActivation || tap.site == TapSite::neuron) && config_.sparse(tap.layer))
-      return fail(ErrorCode::unsupported,
-                  "layer " + std::to_string(tap.layer) + " has experts, whose neurons cannot be watched",
-                  info_.name);
-  }
-  for (const Intervention& change : request.interventions) {
-    const bool neuron = change.site == Intervention::Site::neuron;
-    const std::size_t values = neuron ? change.vector.size()
-                               : change.kind == Intervention::Kind::scale
-                                   ? 1
-                                   : static_cast<std::size_t>(config_.width);
-    if (change.layer < first + (!neuron && resumes ? 1 : 0) || change.layer > last - (neuron ? 1 : 0) ||
-        change.row < -1 || change.row >= count || change.vector.size() != values ||
-        (neuron && (change.neuron < 0 || change.neuron >= config_.inner || config_.sparse(change.layer))))
-      return fail(ErrorCode::usage, "an intervention does not fit the model");
-    if (!neuron && change.kind == Intervention::Kind::clamp &&
-        std::all_of(change.vector.begin(), change.vector.end(), [](float value) { return value == 0; }))
-      return fail(ErrorCode::usage, "a clamp needs a direction, not a vector of zeros");
-  }
-  return {};
-}
-
 // Rotations that depend on the length make what is cached stale when the length crosses a bound: it is run
 // again, so that a cached forward says what an uncached one would. Of several texts the longest one decides.
 Status TransformerModel::followRegime(std::int32_t lastPosition, const StopToken& stop) {
@@ -220,7 +154,7 @@ Status TransformerModel::followRegime(std::int32_t lastPosition, const StopToken
 }
 
 Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, const StopToken& stop) {
-  DECOSCOPE_TRY(check(request));
+  DECOSCOPE_TRY(checkRequest(request, config_, forest_, info_.name));
   try {
     const c10::InferenceMode guard;
     const auto start = std::chrono::steady_clock::now();
@@ -310,7 +244,7 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
 Status TransformerModel::embeddingRow(std::int64_t token, std::span<float> row) const {
   DECOSCOPE_TRY(dequantise(*embedding_, token * config_.width, row));
   if (precision_ == Precision::bf16)
-    for (float& value : row) value = kernels::fromBfloat16(kernels::toBfloat16(value));
+    for (float& value : row) value = fromBfloat16(toBfloat16(value));
   return {};
 }
 
@@ -707,38 +641,6 @@ void TransformerModel::moveSlots(std::int64_t first, std::span<const std::int32_
   });
 }
 
-// ---- opening ----
-
-Result<at::Device> deviceOf(const std::string& name) {
-  if (name == "cpu" || name == "cpu-reference" || (name == "auto" && !at::hasCUDA()))
-    return at::Device(at::kCPU);
-  if (name == "auto" || name == "cuda" || name.starts_with("cuda:")) {
-    if (!at::hasCUDA())
-      return fail(ErrorCode::unsupported, "there is no CUDA device", "--device " + name, "Use --device cpu.");
-    try {
-      return at::Device(name == "auto" ? "cuda" : name);
-    } catch (const std::exception&) {
-    }
-  }
-  return fail(ErrorCode::usage, "unknown device '" + name + "'", "--device",
-              "Use auto, cpu, cuda or cuda:N.");
-}
-
-Result<Precision> precisionOf(const std::string& name, std::int64_t parameters, bool kernels) {
-  // Small models cost little in full precision and then agree with the reference to the last token.
-  if (name == "auto") return parameters < 500'000'000 ? Precision::f32 : Precision::bf16;
-  for (const Precision precision :
-       {Precision::f32, Precision::bf16, Precision::f16, Precision::q8, Precision::q4}) {
-    if (name != kernels::weightFormatName(precision)) continue;
-    if (!kernels && (precision == Precision::q8 || precision == Precision::q4))
-      return fail(ErrorCode::unsupported, "quantised weights run on the CPU only", "--dtype " + name,
-                  "Use f32, bf16 or f16 on this device.");
-    return precision;
-  }
-  return fail(ErrorCode::usage, "unknown precision '" + name + "'", "--dtype",
-              "Use auto, f32, bf16, f16, q8 or q4.");
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile> weights,
@@ -748,10 +650,7 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     const c10::InferenceMode guard;
     DECOSCOPE_ASSIGN(Architecture architecture, architectureOf(*weights, path));
     ModelInfo info = describe(architecture, *weights, path);
-    LoadPlan plan;
-    DECOSCOPE_ASSIGN(plan.device, deviceOf(options.device));
-    plan.packs = plan.device.is_cpu() && options.device != "cpu-reference";
-    DECOSCOPE_ASSIGN(plan.precision, precisionOf(options.dtype, info.parameters, plan.packs));
+    DECOSCOPE_ASSIGN(LoadPlan plan, planOf(options, info.parameters));
     if (architecture.config.followsFeatures) {
       DECOSCOPE_TRY(checkBase(architecture.config, options.base, path));
       plan.base = options.base;

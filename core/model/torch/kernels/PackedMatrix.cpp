@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/base/Bfloat16.h"
 #include "core/model/weights/Bits.h"
 
 namespace decoscope::kernels {
@@ -38,16 +39,6 @@ const char* weightFormatName(WeightFormat format) {
       return "q4";
   }
   return "?";
-}
-
-std::uint16_t toBfloat16(float value) {
-  const std::uint32_t bits = bitsOf(value);
-  if ((bits & 0x7FFFFFFF) > 0x7F800000) return static_cast<std::uint16_t>(bits >> 16 | 0x40);
-  return static_cast<std::uint16_t>((bits + 0x7FFF + (bits >> 16 & 1)) >> 16);
-}
-
-float fromBfloat16(std::uint16_t value) {
-  return floatOf(static_cast<std::uint32_t>(value) << 16);
 }
 
 std::uint16_t toHalf(float value) {

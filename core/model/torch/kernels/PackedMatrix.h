@@ -48,8 +48,6 @@ struct PackedMatrix {
   void getRow(std::size_t output, float* values) const;
 };
 
-std::uint16_t toBfloat16(float value);  // round to nearest even
-float fromBfloat16(std::uint16_t value);
 std::uint16_t toHalf(float value);  // round to nearest even; overflow gives infinity
 float fromHalf(std::uint16_t value);
 
