@@ -263,9 +263,7 @@ Result<json> methodsDocument(const Context& context, const BenchOptions& options
   DECOSCOPE_ASSIGN(const auto roles, options.model.byRole());
   if (!roles.contains("target")) return fail(ErrorCode::usage, "this suite needs a model", "--model");
   Engine engine(recordInMemory());
-  std::map<std::string, Engine::Choice> choices;
-  for (const auto& [role, name] : roles) choices[role] = {name, options.model.loadOptions()};
-  DECOSCOPE_TRY(engine.loadModels(choices, context.stop));
+  DECOSCOPE_TRY(engine.loadModels(roles, options.model.loadOptions(), context.stop));
   return benchMethods(context, suite, engine);
 }
 

@@ -124,15 +124,22 @@ Result<LoadedModel*> FigureMeasurer::scorer(const std::string& name) {
   return &found->second;
 }
 
-Result<TextCost> FigureMeasurer::costOfTexts(const ModelFigure& figure, std::vector<ScoredText>& texts) {
-  DECOSCOPE_ASSIGN(LoadedModel* const model, scorer("."));
-  DECOSCOPE_ASSIGN(texts, scoredTexts(*model->tokenizer, pathOf(figure.texts), figure.count));
-  return costOf(*model->model, texts, stop_, progress_);
+Result<const FigureMeasurer::Costed*> FigureMeasurer::costOfTexts(const ModelFigure& figure) {
+  const std::string key = figure.texts + '\n' + std::to_string(figure.count);
+  auto found = costed_.find(key);
+  if (found == costed_.end()) {
+    DECOSCOPE_ASSIGN(LoadedModel* const model, scorer("."));
+    Costed made;
+    DECOSCOPE_ASSIGN(made.texts, scoredTexts(*model->tokenizer, pathOf(figure.texts), figure.count));
+    DECOSCOPE_ASSIGN(made.cost, costOf(*model->model, made.texts, stop_, progress_));
+    found = costed_.emplace(key, std::move(made)).first;
+  }
+  return &found->second;
 }
 
 Result<FigureMeasurement> FigureMeasurer::bitsPerByte(const ModelFigure& figure) {
-  std::vector<ScoredText> texts;
-  DECOSCOPE_ASSIGN(const TextCost cost, costOfTexts(figure, texts));
+  DECOSCOPE_ASSIGN(const Costed* const costed, costOfTexts(figure));
+  const TextCost& cost = costed->cost;
   FigureMeasurement measurement;
   measurement.value = cost.bitsPerByte();
   measurement.inputs = {{"texts", real(cost.texts)},
@@ -145,8 +152,9 @@ Result<FigureMeasurement> FigureMeasurer::bitsPerByte(const ModelFigure& figure)
 
 Result<FigureMeasurement> FigureMeasurer::kneserNeyRatio(const ModelFigure& figure) {
   if (corpus_.empty()) return notMeasured("the training corpus is needed: --corpus");
-  std::vector<ScoredText> texts;
-  DECOSCOPE_ASSIGN(const TextCost own, costOfTexts(figure, texts));
+  DECOSCOPE_ASSIGN(const Costed* const costed, costOfTexts(figure));
+  const std::vector<ScoredText>& texts = costed->texts;
+  const TextCost& own = costed->cost;
   DECOSCOPE_ASSIGN(LoadedModel* const model, scorer("."));
   if (progress_) progress_(0, "Counting the corpus");
   DECOSCOPE_ASSIGN(const KneserNey counted,
@@ -241,17 +249,12 @@ Result<std::vector<CorpusLine>> FigureMeasurer::prompts(const ModelFigure& figur
 Status FigureMeasurer::enter(const FigureRun& run) {
   LoadOptions load = load_;
   if (load.dtype == "auto") load.dtype = run.dtype;
-  // The target first: a head borrows from it.
-  const auto target = run.models.find("target");
-  DECOSCOPE_ASSIGN(const std::string path,
-                   modelBeside(folder_, target == run.models.end() ? "." : target->second));
-  DECOSCOPE_TRY(engine_.loadModel("target", path, load, stop_));
+  std::map<std::string, Engine::Choice> choices = {{"target", {folder_, load}}};
   for (const auto& [role, model] : run.models) {
-    if (role == "target") continue;
-    DECOSCOPE_ASSIGN(const std::string other, modelBeside(folder_, model));
-    DECOSCOPE_TRY(engine_.loadModel(role, other, load, stop_));
+    DECOSCOPE_ASSIGN(const std::string path, modelBeside(folder_, model));
+    choices[role] = {path, load};
   }
-  return {};
+  return engine_.loadModels(choices, stop_);
 }
 
 Status FigureMeasurer::generateOne(const FigureRun& run, const CorpusLine& line, std::int64_t index,

@@ -41,6 +41,11 @@ class FigureMeasurer {
     std::vector<ScoredText> texts;
     std::string tokenizer;  // fingerprint
   };
+  // What texts cost under the card's model.
+  struct Costed {
+    std::vector<ScoredText> texts;
+    TextCost cost;
+  };
   using GeneratedPointer = std::shared_ptr<const Generated>;
 
   Result<FigureMeasurement> measured(const ModelFigure& figure);
@@ -52,7 +57,7 @@ class FigureMeasurer {
 
   std::string pathOf(const std::string& file) const;
   Result<LoadedModel*> scorer(const std::string& name);
-  Result<TextCost> costOfTexts(const ModelFigure& figure, std::vector<ScoredText>& texts);
+  Result<const Costed*> costOfTexts(const ModelFigure& figure);
   Result<GeneratedPointer> generate(const ModelFigure& figure, const FigureRun& run);
   Status enter(const FigureRun& run);
   Status generateOne(const FigureRun& run, const CorpusLine& line, std::int64_t index, Generated& out);
@@ -65,6 +70,7 @@ class FigureMeasurer {
   ProgressFunction progress_;
   Engine engine_;
   std::map<std::string, LoadedModel> scorers_;         // by path
+  std::map<std::string, Costed> costed_;               // by file and count
   std::map<std::string, GeneratedPointer> generated_;  // by all that they depend on
 };
 

@@ -131,9 +131,7 @@ Result<int> runCommand(const Context& context, const RunOptions& options) {
   bool interrupted = false;
   {
     Engine engine(recording);
-    std::map<std::string, Engine::Choice> choices;
-    for (const auto& [role, name] : roles) choices[role] = {name, options.model.loadOptions()};
-    DECOSCOPE_TRY(engine.loadModels(choices, context.stop));
+    DECOSCOPE_TRY(engine.loadModels(roles, options.model.loadOptions(), context.stop));
     for (std::int64_t i = 0; i < options.repeat && !interrupted; ++i) {
       request.seed = options.seed.value_or(0) + static_cast<std::uint64_t>(i);
       DECOSCOPE_TRY(engine.startRun(request));

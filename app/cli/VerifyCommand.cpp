@@ -6,7 +6,6 @@
 
 #include "app/cli/Command.h"
 #include "app/cli/FigureMeasurement.h"
-#include "core/base/ResourceFolder.h"
 #include "core/model/Catalog.h"
 #include "core/model/weights/WeightFile.h"
 
@@ -21,14 +20,6 @@ struct VerifyOptions {
   int threads = 0;
   bool writeCard = false, updateFigures = false;
 };
-
-// A bundled model goes by the name of its folder.
-std::string bundledOr(const std::string& name) {
-  std::error_code error;
-  const fs::path bundled = fs::path(resourceFolder() + "/models") / name;
-  return name.find('/') == std::string::npos && fs::exists(bundled / "config.json", error) ? bundled.string()
-                                                                                           : name;
-}
 
 // The folder whose figures are to be measured; "" where the model states none.
 std::string folderOfFigures(const std::string& name) {
@@ -151,7 +142,7 @@ Result<std::optional<std::string>> checkCard(const std::string& folder, std::spa
 }
 
 Result<int> verifyCommand(const Context& context, const VerifyOptions& options) {
-  const std::string model = bundledOr(options.model);
+  const std::string& model = options.model;
   LoadOptions load;
   load.dtype = options.dtype;
   load.device = options.device;

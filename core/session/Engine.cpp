@@ -1,9 +1,10 @@
 #include "core/session/Engine.h"
 
-#include <sys/resource.h>
 #include <algorithm>
 #include <chrono>
 
+#include "core/base/Clock.h"
+#include "core/base/Process.h"
 #include "core/decode/control/Controller.h"
 #include "core/model/Bundled.h"
 #include "core/tokenizer/Chat.h"
@@ -11,18 +12,6 @@
 namespace decoscope {
 
 namespace {
-
-std::int64_t now() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-std::int64_t peakMemory() {
-  rusage usage{};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<std::int64_t>(usage.ru_maxrss) * 1024;
-}
 
 class TokenizerNames final : public TokenNames {
  public:
@@ -110,6 +99,13 @@ Status Engine::loadModel(const std::string& role, const std::string& name, const
   adoptModel(role, name, std::move(loaded));
   slots_[role]->options = options;
   return {};
+}
+
+Status Engine::loadModels(const std::map<std::string, std::string>& names, const LoadOptions& options,
+                          const StopToken& stop) {
+  std::map<std::string, Choice> choices;
+  for (const auto& [role, name] : names) choices[role] = {name, options};
+  return loadModels(choices, stop);
 }
 
 Status Engine::loadModels(const std::map<std::string, Choice>& choices, const StopToken& stop) {
@@ -255,7 +251,7 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
   info.tokenizer = tokenizer()->fingerprint();
   info.notes.insert(measured_.begin(), measured_.end());
   info.notes["decoscope_version"] = DECOSCOPE_VERSION;
-  info.createdAt = now();
+  info.createdAt = microsecondsSinceEpoch();
 
   DECOSCOPE_TRY(prepare(info, true));
   std::string state;
@@ -373,7 +369,7 @@ Status Engine::finish(RunState state, const std::string& reason) {
   if (!info_.id) return {};
   info_.state = state;
   info_.stopReason = reason;
-  info_.peakMemoryBytes = peakMemory();
+  info_.peakMemoryBytes = peakMemoryBytes();
   keepState();
   return recording_.sink->updateRun(info_);
 }
@@ -486,7 +482,7 @@ Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop,
   info.name = request.name.empty() ? "fork @ step " + std::to_string(request.step) : request.name;
   info.state = RunState::paused;
   info.stopReason.clear();
-  info.createdAt = now();
+  info.createdAt = microsecondsSinceEpoch();
   info.prefillMilliseconds = 0;
 
   const bool here = info_.id == parent->id && nextStep_ == request.step && decoder_ && begun_;

@@ -49,6 +49,9 @@ class Engine {
   };
   // By role, the target first.
   Status loadModels(const std::map<std::string, Choice>& choices, const StopToken& stop);
+  // The same, names by role, with the same options for all.
+  Status loadModels(const std::map<std::string, std::string>& names, const LoadOptions& options,
+                    const StopToken& stop);
   // Puts an already loaded model into a role; for tests and for models shared between sessions.
   void adoptModel(const std::string& role, std::string name, LoadedModel model);
   const Model* model(const std::string& role = "target") const;
