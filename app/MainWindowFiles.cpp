@@ -25,6 +25,7 @@
 #include "app/CommandPalette.h"
 #include "app/MainWindow.h"
 #include "app/StartPage.h"
+#include "core/base/ResourceFolder.h"
 #include "core/figure/Writers.h"
 #include "core/interop/Export.h"
 #include "widgets/models/Numbers.h"
@@ -35,13 +36,6 @@ namespace decoscope {
 namespace {
 
 constexpr int kRecentFiles = 12, kLayoutVersion = 1;
-
-QString resourcePath(const QString& name) {
-  for (const QString& folder :
-       {QCoreApplication::applicationDirPath() + "/../share/decoscope", QStringLiteral(DECOSCOPE_RESOURCES)})
-    if (QFileInfo::exists(folder + "/" + name)) return QDir::cleanPath(folder + "/" + name);
-  return {};
-}
 
 }  // namespace
 
@@ -252,8 +246,9 @@ void MainWindow::openSession(const QString& path) {
 }
 
 void MainWindow::openSampleSession() {
-  const QString sample = resourcePath("sessions/speculative-decoding.decoscope");
-  if (sample.isEmpty()) {
+  const QString sample =
+      QString::fromStdString(resourceFolder() + "/sessions/speculative-decoding.decoscope");
+  if (!QFileInfo::exists(sample)) {
     showError({ErrorCode::notFound, "the sample session is not installed", "resources/sessions",
                "Reinstall Decoscope."});
     return;
