@@ -10,6 +10,7 @@
 
 #include "core/model/AcceptanceHead.h"
 #include "tests/decode/Tables.h"
+#include "tests/decode/WrappedModel.h"
 
 namespace decoscope::test {
 
@@ -21,17 +22,13 @@ inline float guessOf(TokenId token) {
   return -featureOf(token);
 }
 
-class WrappedModel : public Model {
+class FeatureModel : public WrappedModel {
  public:
-  explicit WrappedModel(std::unique_ptr<Model> inner) : inner_(std::move(inner)), info_(inner_->info()) {
+  explicit FeatureModel(std::unique_ptr<Model> inner)
+      : WrappedModel(std::move(inner)), info_(inner_->info()) {
     info_.width = info_.layers = 1;
   }
   const ModelInfo& info() const override { return info_; }
-  int cached() const override { return inner_->cached(); }
-  std::int64_t memoryBytes() const override { return inner_->memoryBytes(); }
-  Status retain(int prefix, std::span<const std::int32_t> slots) override {
-    return inner_->retain(prefix, slots);
-  }
 
  protected:
   Result<ForwardOutput> run(const ForwardRequest& request, float (*feature)(TokenId), const StopToken& stop) {
@@ -46,13 +43,12 @@ class WrappedModel : public Model {
     }
     return output;
   }
-  std::unique_ptr<Model> inner_;
   ModelInfo info_;
 };
 
-class FeatureTarget final : public WrappedModel {
+class FeatureTarget final : public FeatureModel {
  public:
-  using WrappedModel::WrappedModel;
+  using FeatureModel::FeatureModel;
   Capabilities capabilities() const override {
     Capabilities can = inner_->capabilities();
     can.hiddenStates = true;
@@ -63,9 +59,9 @@ class FeatureTarget final : public WrappedModel {
   }
 };
 
-class TableHead final : public WrappedModel {
+class TableHead final : public FeatureModel {
  public:
-  TableHead(std::unique_ptr<Model> inner, std::vector<TokenId> ranked) : WrappedModel(std::move(inner)) {
+  TableHead(std::unique_ptr<Model> inner, std::vector<TokenId> ranked) : FeatureModel(std::move(inner)) {
     info_.rankedTokens = std::move(ranked);
   }
   Capabilities capabilities() const override {

@@ -7,11 +7,13 @@
 #include <QSurfaceFormat>
 #include <QTemporaryDir>
 #include <QTest>
+#include <fstream>
 #include <functional>
 #include <memory>
 
 #include "app/MainWindow.h"
 #include "core/session/SessionRunner.h"
+#include "tests/decode/Tables.h"
 #include "widgets/style/Style.h"
 
 namespace decoscope::test {
@@ -46,6 +48,25 @@ inline void prepareSettings(const QTemporaryDir& folder) {
   QCoreApplication::setApplicationName("decoscope-test");
   style::setReducedMotion(true);
   style::apply(darkTheme());
+}
+
+// A table model in whose way no end token stands: runs have the length that was asked for.
+inline void writeEndlessTable(const QString& path) {
+  std::string text = kTarget;
+  text.replace(text.find("\"eos\":3"), 7, "\"eos\":null");
+  std::ofstream(path.toStdString()) << text;
+}
+
+// A window that has the table model loaded and a prompt ready.
+inline std::unique_ptr<MainWindow> windowOnTable(const QString& table, const QString& method) {
+  auto made = openWindow();
+  made->loadModel("table:" + table);
+  waitFor(*made, [&] { return !made->controller().state().modelName.empty(); });
+  made->setMethod(method);
+  made->setParameter("temperature=1");
+  made->setPrompt("abcab", false);
+  made->setMaxNewTokens(60);
+  return made;
 }
 
 template <typename Test>

@@ -1,39 +1,20 @@
-// The real window with a real session behind it: stepping, rewinding, forking, linked views, errors, and the
-// executable's pictures.
-#include <sys/resource.h>
+// The real window with a real session behind it: stepping, rewinding, forking, linked views, motion.
 #include <QApplication>
 #include <QComboBox>
 #include <QDockWidget>
-#include <QDragEnterEvent>
-#include <QImage>
-#include <QKeySequenceEdit>
 #include <QLabel>
 #include <QLineEdit>
 #include <QMenu>
-#include <QMimeData>
-#include <QPlainTextEdit>
-#include <QProcess>
-#include <QPushButton>
-#include <QSettings>
-#include <QSignalSpy>
 #include <QTabWidget>
 #include <QTemporaryDir>
 #include <QTest>
 #include <QTimer>
-#include <QToolButton>
-#include <QTreeWidget>
-#include <csignal>
-#include <fstream>
-#include <thread>
+#include <QTreeView>
 
-#include "app/CommandPalette.h"
-#include "app/Shortcuts.h"
-#include "tests/decode/Tables.h"
 #include "tests/gui/RealWindow.h"
 #include "widgets/panels/EventLog.h"
 #include "widgets/panels/Inspector.h"
 #include "widgets/panels/MetricsPanel.h"
-#include "widgets/panels/ParameterForm.h"
 
 using namespace decoscope;
 using test::openWindow;
@@ -46,24 +27,14 @@ class TestWindow : public QObject {
   QString table_;
 
   std::unique_ptr<MainWindow> ready(const QString& method = "token-recycling") const {
-    auto made = openWindow();
-    made->loadModel("table:" + table_);
-    waitFor(*made, [&] { return !made->controller().state().modelName.empty(); });
-    made->setMethod(method);
-    made->setParameter("temperature=1");
-    made->setPrompt("abcab", false);
-    made->setMaxNewTokens(60);
-    return made;
+    return test::windowOnTable(table_, method);
   }
 
  private Q_SLOTS:
   void initTestCase() {
     test::prepareSettings(folder_);
     table_ = folder_.filePath("t.json");
-    // No end token in the way: runs have the length that was asked for.
-    std::string text = test::kTarget;
-    text.replace(text.find("\"eos\":3"), 7, "\"eos\":null");
-    std::ofstream(table_.toStdString()) << text;
+    test::writeEndlessTable(table_);
   }
 
   void stepsAndSaysWhy() {
@@ -77,7 +48,8 @@ class TestWindow : public QObject {
     QVERIFY(w->controller().state().recordingShare > 0);
     auto* recording = w->findChild<QLabel*>("statusRecording");
     QVERIFY(recording);
-    QTRY_VERIFY2(recording->text().contains("recording"), qPrintable(recording->text() + "/" + recording->toolTip()));
+    QTRY_VERIFY2(recording->text().contains("recording"),
+                 qPrintable(recording->text() + "/" + recording->toolTip()));
     // The card of the newest round is there without a click.
     QCOMPARE(w->selection().step(), StepIndex{7});
     auto* canvas = w->findChild<TreeCanvas*>("treeCanvas");
@@ -318,32 +290,6 @@ class TestWindow : public QObject {
     QCOMPARE(log->shownRows(), commits);  // a filter that is being typed changes nothing
   }
 
-  void savesAndReopensWithoutAModel() {
-    const QString path = folder_.filePath("s.decoscope");
-    {
-      auto w = ready();
-      w->step(5);
-      waitFor(*w, [&] { return w->line().count() == 5 && w->settled(); });
-      w->controller().port().saveSessionAs(path.toStdString());
-      waitFor(*w, [&] { return !w->controller().state().sessionPath.empty() && w->line().count() == 5; });
-    }
-    auto w = openWindow();
-    w->openPath(path);
-    waitFor(*w, [&] { return w->line().count() == 5 && w->settled(); });
-    QVERIFY(w->controller().state().modelName.empty());
-    QVERIFY(!w->findChild<QAction*>("run.fork")->isEnabled());
-    QCOMPARE(w->findChild<QPlainTextEdit*>("prompt")->toPlainText(), QString("abcab"));
-    QCOMPARE(w->findChild<QComboBox*>("methodChooser")->currentData().toString(), QString("token-recycling"));
-    auto* metrics = w->findChild<MetricsPanel*>("metrics");
-    QTRY_VERIFY(!metrics->metrics().empty());
-    // A second window on the same file reads only, and says so.
-    auto second = openWindow();
-    second->openPath(path);
-    QTRY_COMPARE(second->line().count(), 5);
-    QVERIFY(second->controller().state().readOnly);
-    QVERIFY(second->errorText().contains("reading only"));
-  }
-
   void everyRunHasItsSpeedAndABaseline() {
     auto w = openWindow();
     w->openSampleSession();
@@ -388,130 +334,6 @@ class TestWindow : public QObject {
     QTRY_VERIFY(std::isnan(speedUpShown()));
   }
 
-  void opensTheSampleWithoutAModel() {
-    auto w = openWindow();
-    QVERIFY(w->findChild<QWidget*>("startPage")->isVisible());
-    w->openSampleSession();
-    waitFor(*w, [&] { return w->line().count() > 10 && w->settled(); });
-    QVERIFY(w->line().hasProposals());
-    QVERIFY(w->currentFigure().has_value());
-  }
-
-  void saysWhatIsWrong() {
-    auto w = openWindow();
-    w->loadModel("/there/is/no/model.gguf");
-    QTRY_VERIFY(w->errorText().contains("model.gguf"));
-    const QString bad = folder_.filePath("bad.decoscope");
-    std::ofstream(bad.toStdString()) << "not a session";
-    w->openPath(bad);
-    QTRY_VERIFY(w->errorText().contains("bad.decoscope"));
-    auto r = ready();
-    r->setPrompt("", false);
-    r->step();
-    QVERIFY(r->errorText().contains("prompt is empty"));
-    QVERIFY(!r->setParameter("temperature=-3"));
-    QVERIFY(r->errorText().contains("temperature"));
-  }
-
-  void theModelChooserSaysWhatFits() {
-    const QString fixtures = QStringLiteral(DECOSCOPE_FIXTURES) + "/hf/";
-    if (!QFile::exists(fixtures + "llada-layout")) QSKIP("no model fixtures");
-    QTemporaryDir models;
-    for (const char* name : {"llada-layout", "qwen2-bias"})
-      QVERIFY(QFile::link(fixtures + name, models.filePath(name)));
-    std::ofstream(models.filePath("broken.gguf").toStdString()) << "GGUF, but not really";
-    qputenv("DECOSCOPE_MODELS", models.path().toUtf8());
-    auto w = openWindow();
-    w->setMethod("llada");
-    const auto look = [&](const std::function<void(QDialog*, QTreeWidget*)>& test) {
-      bool seen = false;
-      QTimer::singleShot(0, this, [&] {
-        auto* dialog = w->findChild<QDialog*>("modelChooserDialog");
-        auto* table = dialog->findChild<QTreeWidget*>("models");
-        seen = QTest::qWaitFor(
-            [&] {
-              bool done = table->topLevelItemCount() >= 3;
-              for (int i = 0; i < table->topLevelItemCount(); ++i)
-                done &= !table->topLevelItem(i)->text(6).contains("reading");
-              return done;
-            },
-            10'000);
-        test(dialog, table);
-        if (dialog->isVisible()) dialog->reject();
-      });
-      trigger(*w, "file.models");
-      QVERIFY(seen);
-    };
-    const auto row = [](QTreeWidget* table, const QString& name) {
-      const auto found = table->findItems(name, Qt::MatchStartsWith, 0);
-      return found.isEmpty() ? nullptr : found.front();
-    };
-    look([&](QDialog* dialog, QTreeWidget* table) {
-      QTreeWidgetItem *causal = row(table, "qwen2-bias"), *diffusion = row(table, "llada-layout"),
-                      *broken = row(table, "broken");
-      QVERIFY(causal && diffusion && broken);
-      QVERIFY(causal->isDisabled() && causal->toolTip(0).contains("masked diffusion"));
-      QVERIFY(!diffusion->isDisabled() && diffusion->text(6).contains("masked diffusion"));
-      QVERIFY(broken->isDisabled() && broken->toolTip(0).contains("broken.gguf"));
-      for (const int column : {1, 2, 3, 4, 5}) QVERIFY(!diffusion->text(column).isEmpty());
-      // What cannot be done is refused by the loader, with a message.
-      dialog->findChild<QComboBox*>("device")->setCurrentText("cuda:7");
-      Q_EMIT table->itemActivated(diffusion, 0);
-    });
-    QTRY_VERIFY(!w->errorText().isEmpty());
-    QVERIFY2(w->errorText().contains("cuda"), qPrintable(w->errorText()));
-    w->setMethod("sampling");
-    look([&](QDialog* dialog, QTreeWidget* table) {
-      QVERIFY(row(table, "llada-layout")->isDisabled());
-      QVERIFY(!row(table, "qwen2-bias")->isDisabled());
-      dialog->findChild<QComboBox*>("device")->setCurrentText("cpu");
-      dialog->findChild<QComboBox*>("dtype")->setCurrentText("bf16");
-      Q_EMIT table->itemActivated(row(table, "qwen2-bias"), 0);
-    });
-    QTRY_COMPARE(w->controller().state().dtype, std::string("bf16"));
-    // The choice stays: it is the same for the next model, and in the next window.
-    QCOMPARE(QSettings().value("model/dtype").toString(), QString("bf16"));
-    QSettings().remove("model");
-    qunsetenv("DECOSCOPE_MODELS");
-  }
-
-  void aConversationIsEditedAndComesBack() {
-    // Turns go to JSON and back; other documents give none.
-    const std::vector<ChatTurn> turns{{"system", "Be \"brief\""}, {"user", "a\nb"}};
-    QVERIFY(chatTurns(chatJson(turns)) == turns);
-    QVERIFY(chatTurns("{}").empty() && chatTurns("[").empty());
-    QVERIFY(chatTurns(R"({"messages":[{"role":"user","content":"a"}]})").size() == 1);
-    QVERIFY(chatTurns(R"({"messages":[{"role":"user","content":"a"}],"tools":[]})").empty());
-    QVERIFY(chatTurns(R"([{"role":"user","content":["a"]}])").empty());
-    auto w = ready();
-    auto* prompt = w->findChild<QPlainTextEdit*>("prompt");
-    w->setPrompt("cab", true);
-    auto* button = w->findChild<QToolButton*>("conversation");
-    QVERIFY(button->isVisible());
-    QTimer::singleShot(0, this, [&] {
-      auto* dialog = w->findChild<QDialog*>("chatDialog");
-      const auto texts = [&] { return dialog->findChildren<QPlainTextEdit*>("messageText"); };
-      const auto roles = [&] { return dialog->findChildren<QComboBox*>("messageRole"); };
-      QTest::mouseClick(dialog->findChild<QPushButton*>("addMessage"), Qt::LeftButton);
-      QCOMPARE(texts().size(), 2);
-      // The user's turn is followed by the assistant's; made a system message and moved to the front.
-      QCOMPARE(roles().back()->currentText(), QString("assistant"));
-      roles().back()->setCurrentText("system");
-      texts().back()->setPlainText("be brief");
-      QTest::mouseClick(dialog->findChildren<QToolButton*>("moveUp").back(), Qt::LeftButton);
-      // A table model has no template, and that is said.
-      const auto labels = dialog->findChildren<QLabel*>();
-      QTRY_VERIFY(std::any_of(labels.begin(), labels.end(),
-                              [](QLabel* label) { return label->text().contains("template"); }));
-      dialog->accept();
-    });
-    button->click();
-    QCOMPARE(prompt->toPlainText(), QString("cab"));
-    QVERIFY(button->text().startsWith("1 message"));
-    w->step();
-    QTRY_VERIFY2(w->errorText().contains("template"), qPrintable(w->errorText()));
-  }
-
   void diffusionFillsTheLattice() {
     const QString model = QStringLiteral(DECOSCOPE_FIXTURES) + "/hf/llada-layout";
     if (!QFile::exists(model)) QSKIP("no LLaDA fixture");
@@ -532,21 +354,6 @@ class TestWindow : public QObject {
     lattice->setThroughStep(1);
     QTRY_VERIFY(!lattice->layingOut());
     QVERIFY(lattice->items().front().index->figure().boxes.size() < all);
-  }
-
-  void openingASessionEndsARun() {
-    const QString path = folder_.filePath("other.decoscope");
-    auto w = ready("sampling");
-    w->setMaxNewTokens(900'000);
-    trigger(*w, "run.run");
-    waitFor(*w, [&] { return w->line().count() > 10; });
-    // A copy: a session that is opened for writing changes.
-    QVERIFY(QFile::copy(
-        QStringLiteral(DECOSCOPE_SOURCE_DIR) + "/resources/sessions/speculative-decoding.decoscope", path));
-    QFile::setPermissions(path, QFile::ReadOwner | QFile::WriteOwner);
-    w->openPath(path);
-    waitFor(*w, [&] { return !w->controller().busy() && w->line().hasProposals(); });
-    QCOMPARE(w->controller().port().trace()->runs().size(), std::size_t{4});
   }
 
   void themesChangeLive() {
@@ -653,142 +460,6 @@ class TestWindow : public QObject {
     QVERIFY(frames > 0);
     QTest::qWait(500);
     QCOMPARE(canvas->frames(), frames);
-  }
-
-  void thePaletteFindsCommands() {
-    QVERIFY(CommandPalette::score("Fork here", "fo") > CommandPalette::score("Draft tree follow", "fo"));
-    QVERIFY(CommandPalette::score("Next reject", "nrej") > 0);
-    QCOMPARE(CommandPalette::score("Fork here", "xyz"), -1);
-    auto w = openWindow();
-    QSet<QString> ids;
-    for (const QAction* action : w->allActions()) {
-      QVERIFY(!action->text().isEmpty());
-      QVERIFY2(!ids.contains(action->objectName()), qPrintable(action->objectName()));
-      ids << action->objectName();
-    }
-    QVERIFY(ids.size() > 35);
-    // No key does two things.
-    QSet<QString> keys;
-    for (const QAction* action : w->allActions())
-      for (const QKeySequence& key : action->shortcuts()) {
-        QVERIFY2(!keys.contains(key.toString()), qPrintable(key.toString()));
-        keys << key.toString();
-      }
-  }
-
-  void keysCanBeRebound() {
-    auto w = openWindow();
-    QAction *step = w->findChild<QAction*>("run.step"), *run = w->findChild<QAction*>("run.run");
-    const auto dialog = [&](const std::function<void(ShortcutsDialog*, QTreeWidget*)>& test) {
-      QTimer::singleShot(0, this, [&] {
-        auto* shown = w->findChild<ShortcutsDialog*>("shortcutsDialog");
-        test(shown, shown->findChild<QTreeWidget*>("keys"));
-        shown->reject();
-      });
-      trigger(*w, "help.keys");
-    };
-    const auto choose = [](QTreeWidget* table, const QString& name) {
-      const auto found = table->findItems(name, Qt::MatchExactly, 0);
-      if (!found.isEmpty()) table->setCurrentItem(found.front());
-    };
-    dialog([&](ShortcutsDialog* shown, QTreeWidget* table) {
-      choose(table, "Step");
-      auto* edit = shown->findChild<QKeySequenceEdit*>("keyEdit");
-      // A key that is taken is said to be, and given away only when asked for.
-      edit->setKeySequence(QKeySequence(Qt::Key_F5));
-      QVERIFY(shown->findChild<QLabel*>("keyConflict")->text().contains("Run"));
-      QCOMPARE(run->shortcut(), QKeySequence(Qt::Key_F5));
-      shown->findChild<QPushButton*>("keySet")->click();
-    });
-    QCOMPARE(step->shortcut(), QKeySequence(Qt::Key_F5));
-    QVERIFY(run->shortcut().isEmpty());
-    QVERIFY(step->iconText().contains("F5") && step->toolTip().contains("F5"));
-    // It holds in the next window.
-    auto next = openWindow();
-    QCOMPARE(next->findChild<QAction*>("run.step")->shortcut(), QKeySequence(Qt::Key_F5));
-    QVERIFY(next->findChild<QAction*>("run.run")->shortcut().isEmpty());
-    dialog(
-        [&](ShortcutsDialog* shown, QTreeWidget*) { shown->findChild<QPushButton*>("keysReset")->click(); });
-    QCOMPARE(step->shortcut(), QKeySequence(Qt::Key_F10));
-    QCOMPARE(run->shortcut(), QKeySequence(Qt::Key_F5));
-    QVERIFY(!QSettings().childGroups().contains("keys"));
-  }
-
-  void filesCanBeDropped() {
-    const QString path = folder_.filePath("dropped.decoscope");
-    QVERIFY(QFile::copy(
-        QStringLiteral(DECOSCOPE_SOURCE_DIR) + "/resources/sessions/speculative-decoding.decoscope", path));
-    QFile::setPermissions(path, QFile::ReadOwner | QFile::WriteOwner);
-    auto w = openWindow();
-    QMimeData session, text;
-    session.setUrls({QUrl::fromLocalFile(path)});
-    text.setText("no file");
-    QDragEnterEvent enter({10, 10}, Qt::CopyAction, &session, Qt::LeftButton, {}),
-        refused({10, 10}, Qt::CopyAction, &text, Qt::LeftButton, {});
-    refused.ignore();
-    QApplication::sendEvent(w.get(), &enter);
-    QApplication::sendEvent(w.get(), &refused);
-    QVERIFY(enter.isAccepted() && !refused.isAccepted());
-    QDropEvent drop({10, 10}, Qt::CopyAction, &session, Qt::LeftButton, {});
-    QApplication::sendEvent(w.get(), &drop);
-    waitFor(*w, [&] { return w->line().count() > 10 && w->settled(); });
-    QCOMPARE(w->controller().state().sessionPath, path.toStdString());
-  }
-
-  void aFullDiskIsAMessage() {
-    const QString path = folder_.filePath("full.decoscope");
-    auto w = ready("sampling");
-    w->setMaxNewTokens(900'000);
-    w->step();
-    QTRY_VERIFY2(w->line().count() == 1 && w->settled(), qPrintable(w->errorText()));
-    w->controller().port().saveSessionAs(path.toStdString());
-    QTRY_VERIFY2(!w->controller().state().sessionPath.empty(), qPrintable(w->errorText()));
-    // A limit on the size of files stands for the disk.
-    std::signal(SIGXFSZ, SIG_IGN);
-    rlimit before{};
-    ::getrlimit(RLIMIT_FSIZE, &before);
-    const rlimit limit{2 * 1024 * 1024, before.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &limit);
-    QTRY_VERIFY(w->findChild<QAction*>("run.run")->isEnabled());
-    w->findChild<QAction*>("run.run")->trigger();
-    const bool told = QTest::qWaitFor([&] { return !w->errorText().isEmpty(); }, 30'000);
-    ::setrlimit(RLIMIT_FSIZE, &before);
-    QVERIFY(told);
-    QVERIFY2(w->errorText().contains("full.decoscope"), qPrintable(w->errorText()));
-    QTRY_VERIFY(!w->controller().busy());
-    // What was computed stays in view, and what was said to be saved is in the file.
-    QVERIFY(w->line().count() > 1);
-    const auto durable = static_cast<int>(w->controller().state().durable);
-    w.reset();
-    auto again = openWindow();
-    again->openPath(path);
-    const bool whole = QTest::qWaitFor([&] { return again->line().count() > 0 && again->settled(); }, 30'000);
-    QVERIFY2(whole && again->line().count() >= std::max(durable, 1),
-             qPrintable(QString("%1 of %2, %3 were saved: %4")
-                            .arg(again->line().count())
-                            .arg(again->line().expected())
-                            .arg(durable)
-                            .arg(again->errorText())));
-  }
-
-  void thePictureOfTheWindowIsWhatOneSees() {
-    const QString picture = folder_.filePath("w.png");
-    QProcess app;
-    app.start(DECOSCOPE_APP,
-              {"--capture", picture, "--size", "1200x800", "--model", "table:" + table_, "--method",
-               "token-recycling", "--set", "temperature=1", "--prompt", "abcab", "--raw", "--steps", "5"});
-    QVERIFY(app.waitForFinished(60'000));
-    QVERIFY2(app.exitCode() == 0, app.readAllStandardError().constData());
-    const QImage image(picture);
-    QCOMPARE(image.size(), QSize(1200, 800));
-    // The canvas is drawn too: the accepted and refused colours are there.
-    QSet<QRgb> colours;
-    for (int y = 200; y < 700; y += 1)
-      for (int x = 300; x < 850; x += 1) colours << (image.pixel(x, y) & 0xFFFFFF);
-    QVERIFY(colours.size() > 30);
-    app.start(DECOSCOPE_APP, {"--capture", picture, "--model", "/no/such/model"});
-    QVERIFY(app.waitForFinished(60'000));
-    QCOMPARE(app.exitCode(), 4);
   }
 };
 

@@ -14,16 +14,9 @@ using namespace decoscope;
 namespace {
 
 // A model whose logits are not numbers from some forward on.
-class BrokenModel final : public Model {
+class BrokenModel final : public test::WrappedModel {
  public:
-  BrokenModel(std::unique_ptr<Model> inner, int good) : inner_(std::move(inner)), good_(good) {}
-  const ModelInfo& info() const override { return inner_->info(); }
-  Capabilities capabilities() const override { return inner_->capabilities(); }
-  int cached() const override { return inner_->cached(); }
-  std::int64_t memoryBytes() const override { return inner_->memoryBytes(); }
-  Status retain(int prefix, std::span<const std::int32_t> slots) override {
-    return inner_->retain(prefix, slots);
-  }
+  BrokenModel(std::unique_ptr<Model> inner, int good) : WrappedModel(std::move(inner)), good_(good) {}
   Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) override {
     auto output = inner_->forward(request, stop);
     if (output && output->logits && --good_ < 0)
@@ -43,7 +36,6 @@ class BrokenModel final : public Model {
     int rows_;
     std::vector<float> values_ = std::vector<float>(4, std::numeric_limits<float>::quiet_NaN());
   };
-  std::unique_ptr<Model> inner_;
   int good_;
 };
 

@@ -3,6 +3,7 @@
 
 #include "core/model/scripted/TableModel.h"
 #include "core/session/Engine.h"
+#include "tests/decode/WrappedModel.h"
 #include "tests/torch/OpenedModel.h"
 
 using namespace decoscope;
@@ -10,24 +11,16 @@ using namespace decoscope;
 namespace {
 
 // Asks for a stop when a chosen forward begins.
-class StoppingModel final : public Model {
+class StoppingModel final : public test::WrappedModel {
  public:
   StoppingModel(std::unique_ptr<Model> inner, int& left, StopSource*& source)
-      : inner_(std::move(inner)), left_(left), source_(source) {}
-  const ModelInfo& info() const override { return inner_->info(); }
-  Capabilities capabilities() const override { return inner_->capabilities(); }
-  int cached() const override { return inner_->cached(); }
-  std::int64_t memoryBytes() const override { return inner_->memoryBytes(); }
-  Status retain(int prefix, std::span<const std::int32_t> slots) override {
-    return inner_->retain(prefix, slots);
-  }
+      : WrappedModel(std::move(inner)), left_(left), source_(source) {}
   Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) override {
     if (left_-- == 0) source_->request_stop();
     return inner_->forward(request, stop);
   }
 
  private:
-  std::unique_ptr<Model> inner_;
   int& left_;
   StopSource*& source_;
 };
