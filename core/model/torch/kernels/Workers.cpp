@@ -41,24 +41,27 @@ Workers::~Workers() {
 }
 
 void Workers::takePieces() {
-  for (;;) {
-    const std::int64_t begin = next_.fetch_add(piece_, std::memory_order_relaxed);
+  for (std::int64_t begin = next_.load(std::memory_order_relaxed);;) {
     if (begin >= count_) return;
+    // Large pieces first and small ones last, so that all threads end together whatever else a core does.
+    const std::int64_t share = (count_ - begin) / (2 * threads());
+    const std::int64_t end =
+        std::min(begin + std::max(grain_, (share + grain_ - 1) / grain_ * grain_), count_);
+    if (!next_.compare_exchange_weak(begin, end, std::memory_order_relaxed)) continue;
     try {
-      call_(context_, begin, std::min(begin + piece_, count_));
+      call_(context_, begin, end);
     } catch (...) {
       const std::lock_guard lock(failureMutex_);
       if (!failure_) failure_ = std::current_exception();
       next_.store(count_, std::memory_order_relaxed);
     }
+    begin = next_.load(std::memory_order_relaxed);
   }
 }
 
 void Workers::run(std::int64_t count, std::int64_t grain, Call call, void* context) {
   if (helpers_.empty() || count <= grain) return call(context, 0, count);
-  // A few pieces a thread even out what other programs take from a core.
-  const std::int64_t share = count / (3 * threads());
-  piece_ = std::max(grain, (share + grain - 1) / grain * grain);
+  grain_ = grain;
   count_ = count;
   call_ = call;
   context_ = context;

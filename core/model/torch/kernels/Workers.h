@@ -50,7 +50,7 @@ class Workers {
 
   std::vector<std::thread> helpers_;
   // The section under way; written only while it is closed and no helper is inside.
-  std::int64_t count_ = 0, piece_ = 1;
+  std::int64_t count_ = 0, grain_ = 1;
   Call call_ = nullptr;
   void* context_ = nullptr;
   std::exception_ptr failure_;
