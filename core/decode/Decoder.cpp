@@ -7,7 +7,7 @@ namespace decoscope {
 namespace {
 
 // Long prompts run in chunks, so that a stop is noticed and memory stays bounded.
-constexpr std::size_t kPrefillChunk = 256;
+constexpr std::size_t kPrefillChunk = 128;
 
 }  // namespace
 
