@@ -200,12 +200,31 @@ class TestKernels : public QObject {
                       out[q].data()});
     }
     kernels::attend(tile, cache, nullptr, 0.3f, 0);
+    std::vector<float> turned((slots + kernels::kGroup - 1) / kernels::kGroup * kernels::kGroup * size);
+    for (std::size_t first = 0; first < slots; first += kernels::kGroup)
+      kernels::turnKeys(cache, list.data(), first, std::min(kernels::kGroup, slots - first),
+                        turned.data() + first * size);
+    std::vector<std::vector<float>> turnedOut(4, std::vector<float>(size)),
+        turnedWeights(4, std::vector<float>(slots));
+    std::vector<kernels::AttentionQuery> turnedTile = tile;
+    for (std::size_t q = 0; q < 4; ++q) {
+      turnedTile[q].out = turnedOut[q].data();
+      turnedTile[q].weights = turnedWeights[q].data();
+    }
+    kernels::AttentionCache turnedCache = cache;
+    turnedCache.keys = nullptr;
+    turnedCache.turned = turned.data();
+    kernels::attend(turnedTile, turnedCache, nullptr, 0.3f, 0);
     for (std::size_t q = 0; q < 4; ++q) {
       std::vector<float> alone(size), probabilities(slots);
       const kernels::AttentionQuery one{tile[q].query, tile[q].count, nullptr, probabilities.data(),
                                         alone.data()};
       kernels::attend({&one, 1}, cache, list.data(), 0.3f, 0);
       QVERIFY(alone == out[q]);
+      QVERIFY(std::equal(probabilities.begin(),
+                         probabilities.begin() + static_cast<std::ptrdiff_t>(one.count),
+                         turnedWeights[q].begin()));
+      QVERIFY(alone == turnedOut[q]);
       double sum = 0, largest = -INFINITY;
       std::vector<double> scores;
       for (std::size_t s = 0; s < one.count; ++s) {

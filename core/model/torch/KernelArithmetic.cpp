@@ -13,7 +13,10 @@ using at::Tensor;
 using kernels::WeightFormat;
 
 // Rows that one thread does alone before another is asked to help.
-constexpr std::int64_t kRowGrain = 8, kActivationGrain = 2, kGroupGrain = 4, kHeadGrain = 2;
+constexpr std::int64_t kRowGrain = 8, kActivationGrain = 2, kGroupGrain = 4, kHeadGrain = 2, kTurnGrain = 8,
+                       kNumberGrain = 16384;
+// Queries from which turning the keys pays.
+constexpr std::int64_t kTurnFrom = 32;
 
 // libtorch's own threads must stay out of the kernels' path: two pools on the same cores wait for each other.
 class KernelArithmetic final : public Arithmetic {
@@ -38,7 +41,11 @@ class KernelArithmetic final : public Arithmetic {
   }
 
   void add(const Tensor& y, float factor, Tensor& x) override {
-    kernels::add(y.const_data_ptr<float>(), static_cast<std::size_t>(x.numel()), x.data_ptr<float>(), factor);
+    const float* source = y.const_data_ptr<float>();
+    float* result = x.data_ptr<float>();
+    workers_->forPieces(x.numel(), kNumberGrain, [&](std::int64_t begin, std::int64_t end) {
+      kernels::add(source + begin, static_cast<std::size_t>(end - begin), result + begin, factor);
+    });
   }
 
   void norm(const Norm& norm, const Tensor& x, Tensor& out) override {
@@ -79,11 +86,13 @@ class KernelArithmetic final : public Arithmetic {
              std::int64_t base) override {
     const std::int64_t width = static_cast<std::int64_t>(config.keyValueHeads) * config.headSize,
                        stride = queryKeyValue.size(1);
-    for (std::int64_t row = 0; row < queryKeyValue.size(0); ++row) {
-      const float* keys = queryKeyValue.const_data_ptr<float>() + (row + 1) * stride - 2 * width;
-      std::copy(keys, keys + width, block.keys.data_ptr<float>() + (base + row) * width);
-      std::copy(keys + width, keys + 2 * width, block.values.data_ptr<float>() + (base + row) * width);
-    }
+    const float* source = queryKeyValue.const_data_ptr<float>();
+    float *keyCache = block.keys.data_ptr<float>(), *valueCache = block.values.data_ptr<float>();
+    forRows(queryKeyValue.size(0), [&](std::int64_t row) {
+      const float* keys = source + (row + 1) * stride - 2 * width;
+      std::copy(keys, keys + width, keyCache + (base + row) * width);
+      std::copy(keys + width, keys + 2 * width, valueCache + (base + row) * width);
+    });
   }
 
   void attend(const TransformerConfig& config, const Block& block, const Tensor& queryKeyValue,
@@ -97,18 +106,40 @@ class KernelArithmetic final : public Arithmetic {
     const auto tile = rows == 1 ? std::int64_t{1} : static_cast<std::int64_t>(kernels::kQueryTile);
     struct Tile {
       std::int64_t row, keyHead, first, end;  // queries from `first` on, counted from those of `row`
+      std::int64_t turned;                    // where its turned keys begin, or −1
     };
     std::vector<Tile> tiles;
+    std::vector<Turn> turns;
+    std::int64_t turnedSize = 0;
+    const auto cacheOf = [&](std::int64_t keyHead, const float* turned) {
+      return kernels::AttentionCache{block.keys.const_data_ptr<float>() + keyHead * headSize,
+                                     block.values.const_data_ptr<float>() + keyHead * headSize,
+                                     static_cast<std::size_t>(keyHeads * headSize),
+                                     static_cast<std::size_t>(headSize), turned};
+    };
     for (const Visible::Strand& strand : visible.strands())
-      for (std::int64_t keyHead = 0; keyHead < keyHeads; ++keyHead)
-        for (std::int64_t first = 0, span = strand.rows * group; first < span; first += tile)
-          tiles.push_back({strand.first, keyHead, first, std::min(first + tile, span)});
+      for (std::int64_t keyHead = 0; keyHead < keyHeads; ++keyHead) {
+        const std::int64_t span = strand.rows * group;
+        const std::int64_t turned = span < kTurnFrom ? -1 : turnedSize;
+        if (turned >= 0) turnedSize = planTurns(visible, strand, keyHead, headSize, turned, turns);
+        for (std::int64_t first = 0; first < span; first += tile)
+          tiles.push_back({strand.first, keyHead, first, std::min(first + tile, span), turned});
+      }
+    turned_.resize(std::max(turned_.size(), static_cast<std::size_t>(turnedSize)));
+    workers_->forPieces(static_cast<std::int64_t>(turns.size()), kTurnGrain,
+                        [&](std::int64_t begin, std::int64_t end) {
+                          for (std::int64_t i = begin; i < end; ++i) {
+                            const Turn& turn = turns[static_cast<std::size_t>(i)];
+                            kernels::turnKeys(cacheOf(turn.keyHead, nullptr), visible.slots(turn.row),
+                                              turn.first, turn.count, turned_.data() + turn.at);
+                          }
+                        });
     const auto longest = static_cast<std::int64_t>(visible.longest());
     const float* sinks = block.sinks.defined() ? block.sinks.const_data_ptr<float>() : nullptr;
     const auto attendTiles = [&](std::int64_t begin, std::int64_t end) {
       const auto scratch = std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(tile * longest));
       for (std::int64_t item = begin; item < end; ++item) {
-        const auto& [firstRow, keyHead, first, last] = tiles[static_cast<std::size_t>(item)];
+        const auto& [firstRow, keyHead, first, last, turned] = tiles[static_cast<std::size_t>(item)];
         std::array<kernels::AttentionQuery, kernels::kQueryTile> queries;
         std::array<std::int64_t, kernels::kQueryTile> rowOf{}, headOf{};
         std::size_t size = 0;
@@ -122,10 +153,8 @@ class KernelArithmetic final : public Arithmetic {
         }
         const std::int32_t* slots = visible.slots(rowOf[0]);
         kernels::attend({queries.data(), size},
-                        {block.keys.const_data_ptr<float>() + keyHead * headSize,
-                         block.values.const_data_ptr<float>() + keyHead * headSize,
-                         static_cast<std::size_t>(keyHeads * headSize), static_cast<std::size_t>(headSize)},
-                        slots, config.scale(), config.attentionCap);
+                        cacheOf(keyHead, turned < 0 ? nullptr : turned_.data() + turned), slots,
+                        config.scale(), config.attentionCap);
         for (std::size_t q = 0; weights && q < size; ++q)
           for (std::size_t i = 0; i < queries[q].count; ++i)
             (*weights)[static_cast<std::size_t>((headOf[q] * rows + rowOf[q]) * total) +
@@ -147,6 +176,25 @@ class KernelArithmetic final : public Arithmetic {
   }
 
  private:
+  // Some keys that one strand sees, to be turned.
+  struct Turn {
+    std::int64_t row, keyHead;
+    std::size_t first, count;
+    std::int64_t at;
+  };
+  // Plans the keys of a strand from `at` on; returns where they end.
+  static std::int64_t planTurns(const Visible& visible, const Visible::Strand& strand, std::int64_t keyHead,
+                                std::int64_t headSize, std::int64_t at, std::vector<Turn>& turns) {
+    std::size_t seen = 0;
+    for (std::int64_t row = 0; row < strand.rows; ++row)
+      seen = std::max(seen, visible.count(strand.first + row));
+    for (std::size_t first = 0; first < seen; first += kernels::kGroup) {
+      turns.push_back({strand.first, keyHead, first, std::min(kernels::kGroup, seen - first), at});
+      at += headSize * static_cast<std::int64_t>(kernels::kGroup);
+    }
+    return at;
+  }
+
   template <typename Body>
   void forRows(std::int64_t rows, Body&& body) {
     workers_->forPieces(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end) {
@@ -196,7 +244,7 @@ class KernelArithmetic final : public Arithmetic {
 
   std::shared_ptr<kernels::Workers> workers_;
   std::vector<std::uint16_t> rounded_;
-  std::vector<float> sums_;
+  std::vector<float> sums_, turned_;
 };
 
 }  // namespace

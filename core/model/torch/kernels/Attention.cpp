@@ -79,6 +79,81 @@ HWY_INLINE FloatVector DotProducts(const float* query, const float* const* keys,
   return SumsOfLanes(sums);
 }
 
+// A balanced sum over kCount lanes from `lane` on of the products of kQueries queries with kLanes turned
+// keys: what SumsOfLanes() does within a vector, here across vectors, to the same bits.
+template <std::size_t kQueries>
+struct Products {
+  FloatVector of[kQueries];
+};
+template <std::size_t kQueries, std::size_t kCount>
+HWY_INLINE Products<kQueries> TurnedProducts(const AttentionQuery* queries, const float* HWY_RESTRICT keys,
+                                             std::size_t size, std::size_t lane) {
+  const FloatTag d;
+  Products<kQueries> sums;
+  if constexpr (kCount == 1) {
+    for (auto& sum : sums.of) sum = hn::Zero(d);
+    for (std::size_t k = lane; k < size; k += kLanes) {
+      const auto key = hn::LoadU(d, keys + k * kGroup);
+      for (std::size_t q = 0; q < kQueries; ++q)
+        sums.of[q] = hn::MulAdd(hn::Set(d, queries[q].query[k]), key, sums.of[q]);
+    }
+  } else {
+    sums = TurnedProducts<kQueries, kCount / 2>(queries, keys, size, lane);
+    const auto others = TurnedProducts<kQueries, kCount / 2>(queries, keys, size, lane + kCount / 2);
+    for (std::size_t q = 0; q < kQueries; ++q) sums.of[q] = hn::Add(sums.of[q], others.of[q]);
+  }
+  return sums;
+}
+
+// Keeps the scores of the slots from `first` on that the query sees. `largest` by lane.
+HWY_INLINE void KeepScores(const AttentionQuery& query, FloatVector scores, std::size_t first, float cap,
+                           FloatVector& largest) {
+  const FloatTag d;
+  const std::size_t some = std::min(kLanes, query.count - first);
+  if (some < kLanes || cap > 0) {
+    float lanes[kLanes];
+    hn::StoreU(scores, d, lanes);
+    if (cap > 0)
+      for (float& score : lanes) score = cap * std::tanh(score / cap);
+    std::copy(lanes, lanes + some, query.weights + first);
+    std::fill(lanes + some, lanes + kLanes, lanes[0]);
+    scores = hn::LoadU(d, lanes);
+  } else {
+    hn::StoreU(scores, d, query.weights + first);
+  }
+  largest = hn::Max(largest, scores);
+}
+
+template <std::size_t kQueries>
+void TurnedScores(const AttentionQuery* queries, const AttentionCache& cache, std::size_t most, float scale,
+                  float cap, FloatVector* largest) {
+  const auto factor = hn::Set(FloatTag(), scale);
+  for (std::size_t first = 0; first < most; first += kLanes) {
+    const float* keys = cache.turned + first / kGroup * kGroup * cache.headSize + first % kGroup;
+    const auto products = TurnedProducts<kQueries, kLanes>(queries, keys, cache.headSize, 0);
+    for (std::size_t q = 0; q < kQueries; ++q)
+      if (first < queries[q].count)
+        KeepScores(queries[q], hn::Mul(products.of[q], factor), first, cap, largest[q]);
+  }
+}
+
+void Scores(const AttentionQuery* queries, std::size_t size, const AttentionCache& cache,
+            const std::int32_t* slots, std::size_t most, float scale, float cap, FloatVector* largest) {
+  const auto factor = hn::Set(FloatTag(), scale);
+  for (std::size_t first = 0; first < most; first += kLanes) {
+    const float* keys[kLanes];
+    // Behind the last slot the last one stands in; its products are not kept.
+    for (std::size_t j = 0; j < kLanes; ++j) {
+      const std::size_t at = std::min(first + j, most - 1);
+      keys[j] = cache.keys + (slots ? static_cast<std::size_t>(slots[at]) : at) * cache.stride;
+    }
+    for (std::size_t q = 0; q < size; ++q)
+      if (first < queries[q].count)
+        KeepScores(queries[q], hn::Mul(DotProducts(queries[q].query, keys, cache.headSize), factor), first,
+                   cap, largest[q]);
+  }
+}
+
 // Scores to probabilities, in place.
 void Normalise(const AttentionQuery& query, float largest) {
   const FloatTag d;
@@ -156,47 +231,36 @@ void MixAll(const AttentionQuery* queries, const AttentionCache& cache, const st
     }
 }
 
-void Attend(const AttentionQuery* queries, std::size_t size, const AttentionCache& cache,
-            const std::int32_t* slots, float scale, float cap) {
+template <std::size_t kQueries>
+void AttendTile(const AttentionQuery* queries, const AttentionCache& cache, const std::int32_t* slots,
+                float scale, float cap) {
   const FloatTag d;
-  const auto factor = hn::Set(d, scale);
-  float largest[kQueryTile];
+  FloatVector largest[kQueries];
   std::size_t most = 0;
-  for (std::size_t q = 0; q < size; ++q) {
-    largest[q] = queries[q].sink ? *queries[q].sink : -INFINITY;
+  for (std::size_t q = 0; q < kQueries; ++q) {
+    largest[q] = hn::Set(d, queries[q].sink ? *queries[q].sink : -INFINITY);
     most = std::max(most, queries[q].count);
   }
-  for (std::size_t first = 0; first < most; first += kLanes) {
-    const float* keys[kLanes];
-    // Behind the last slot the last one stands in; its products are not kept.
-    for (std::size_t j = 0; j < kLanes; ++j) {
-      const std::size_t at = std::min(first + j, most - 1);
-      keys[j] = cache.keys + (slots ? static_cast<std::size_t>(slots[at]) : at) * cache.stride;
-    }
-    for (std::size_t q = 0; q < size; ++q) {
-      if (first >= queries[q].count) continue;
-      const std::size_t some = std::min(kLanes, queries[q].count - first);
-      auto scores = hn::Mul(DotProducts(queries[q].query, keys, cache.headSize), factor);
-      float lanes[kLanes];
-      hn::StoreU(scores, d, lanes);
-      if (cap > 0)
-        for (float& score : lanes) score = cap * std::tanh(score / cap);
-      for (std::size_t j = 0; j < some; ++j) {
-        queries[q].weights[first + j] = lanes[j];
-        largest[q] = std::max(largest[q], lanes[j]);
-      }
-    }
-  }
-  for (std::size_t q = 0; q < size; ++q) Normalise(queries[q], largest[q]);
+  if (cache.turned)
+    TurnedScores<kQueries>(queries, cache, most, scale, cap, largest);
+  else
+    Scores(queries, kQueries, cache, slots, most, scale, cap, largest);
+  for (std::size_t q = 0; q < kQueries; ++q)
+    Normalise(queries[q], hn::GetLane(hn::MaxOfLanes(d, largest[q])));
+  MixAll<kQueries>(queries, cache, slots);
+}
+
+void Attend(const AttentionQuery* queries, std::size_t size, const AttentionCache& cache,
+            const std::int32_t* slots, float scale, float cap) {
   switch (size) {
     case 1:
-      return MixAll<1>(queries, cache, slots);
+      return AttendTile<1>(queries, cache, slots, scale, cap);
     case 2:
-      return MixAll<2>(queries, cache, slots);
+      return AttendTile<2>(queries, cache, slots, scale, cap);
     case 3:
-      return MixAll<3>(queries, cache, slots);
+      return AttendTile<3>(queries, cache, slots, scale, cap);
     default:
-      return MixAll<4>(queries, cache, slots);
+      return AttendTile<4>(queries, cache, slots, scale, cap);
   }
 }
 
@@ -212,6 +276,15 @@ HWY_EXPORT(Attend);
 void attend(std::span<const AttentionQuery> queries, const AttentionCache& cache, const std::int32_t* slots,
             float scale, float cap) {
   HWY_DYNAMIC_DISPATCH(Attend)(queries.data(), queries.size(), cache, slots, scale, cap);
+}
+
+void turnKeys(const AttentionCache& cache, const std::int32_t* slots, std::size_t first, std::size_t count,
+              float* out) {
+  for (std::size_t lane = 0; lane < kGroup; ++lane) {
+    const std::size_t at = first + std::min(lane, count - 1);
+    const float* key = cache.keys + (slots ? static_cast<std::size_t>(slots[at]) : at) * cache.stride;
+    for (std::size_t k = 0; k < cache.headSize; ++k) out[k * kGroup + lane] = key[k];
+  }
 }
 
 }  // namespace decoscope::kernels

@@ -59,6 +59,9 @@ struct AttentionQuery {
 struct AttentionCache {
   const float *keys = nullptr, *values = nullptr;
   std::size_t stride = 0, headSize = 0;
+  // The keys in the order in which they are seen, as turnKeys() leaves them, group after group; null: not
+  // there.
+  const float* turned = nullptr;
 };
 inline constexpr std::size_t kQueryTile = 4;
 
@@ -67,6 +70,10 @@ inline constexpr std::size_t kQueryTile = 4;
 // them see; null means 0 … count − 1 of each.
 void attend(std::span<const AttentionQuery> queries, const AttentionCache& cache, const std::int32_t* slots,
             float scale, float cap);
+// The next `count` (1 … kGroup) seen keys from `first` on, as [head size][kGroup]; behind the last one it
+// stands again.
+void turnKeys(const AttentionCache& cache, const std::int32_t* slots, std::size_t first, std::size_t count,
+              float* out);
 
 struct Summary {
   float largest = 0;
