@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/model/torch/kernels/Kernels.h"
+#include "core/model/torch/kernels/Tiles.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -17,8 +18,8 @@ namespace decoscope::kernels {
 namespace {
 
 template <int kTokens, int kGroups>
-DECOSCOPE_BF16 inline void tile(const PackedMatrix& m, const std::uint16_t* x, std::size_t row,
-                                std::size_t group, float* out, std::size_t outStride) {
+DECOSCOPE_BF16 void tile(const PackedMatrix& m, const std::uint16_t* x, std::size_t row, std::size_t group,
+                         float* out, std::size_t outStride) {
   const std::size_t pairs = (m.inputs + 1) / 2;
   const std::uint16_t* weights = m.half.data() + group * pairs * kGroup * 2;
   const std::uint16_t* input = x + row * pairs * 2;
@@ -53,14 +54,12 @@ DECOSCOPE_BF16 inline void tile(const PackedMatrix& m, const std::uint16_t* x, s
     }
 }
 
-template <int kGroups>
-DECOSCOPE_BF16 void rowsOf(const PackedMatrix& m, const std::uint16_t* x, std::size_t rows, std::size_t group,
-                           float* out, std::size_t outStride) {
-  std::size_t row = 0;
-  for (; row + 8 <= rows; row += 8) tile<8, kGroups>(m, x, row, group, out, outStride);
-  for (; row + 4 <= rows; row += 4) tile<4, kGroups>(m, x, row, group, out, outStride);
-  for (; row + 2 <= rows; row += 2) tile<2, kGroups>(m, x, row, group, out, outStride);
-  for (; row < rows; ++row) tile<1, kGroups>(m, x, row, group, out, outStride);
+template <int kMost, int kGroups>
+void rowsOf(const PackedMatrix& m, const std::uint16_t* x, std::size_t rows, std::size_t group, float* out,
+            std::size_t outStride) {
+  inEvenTiles<kMost>(rows, [&](auto count, std::size_t row) {
+    tile<decltype(count)::value, kGroups>(m, x, row, group, out, outStride);
+  });
 }
 
 }  // namespace
@@ -70,13 +69,13 @@ bool hasBfloatDot() {
          __builtin_cpu_supports("avx512vl");
 }
 
-DECOSCOPE_BF16 void multiplyBfloatDot(const PackedMatrix& m, const std::uint16_t* x, std::size_t rows,
-                                      float* out, std::size_t outStride, std::size_t first, std::size_t end) {
+void multiplyBfloatDot(const PackedMatrix& m, const std::uint16_t* x, std::size_t rows, float* out,
+                       std::size_t outStride, std::size_t first, std::size_t end) {
   std::size_t group = first;
-  if (rows == 1)
-    for (; group + 4 <= end; group += 4) tile<1, 4>(m, x, 0, group, out, outStride);
-  for (; group + 2 <= end; group += 2) rowsOf<2>(m, x, rows, group, out, outStride);
-  for (; group < end; ++group) rowsOf<1>(m, x, rows, group, out, outStride);
+  if (rows <= 12)  // the memory is what is waited for, and four streams keep it busy
+    for (; group + 4 <= end; group += 4) rowsOf<6, 4>(m, x, rows, group, out, outStride);
+  for (; group + 2 <= end; group += 2) rowsOf<8, 2>(m, x, rows, group, out, outStride);
+  for (; group < end; ++group) rowsOf<8, 1>(m, x, rows, group, out, outStride);
 }
 
 #else

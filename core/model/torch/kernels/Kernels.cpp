@@ -12,6 +12,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/model/torch/kernels/Tiles.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace decoscope::kernels {
 namespace HWY_NAMESPACE {
@@ -115,11 +117,9 @@ void Tile(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std
 template <int kGroups>
 void Rows(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t rows,
           std::size_t group, float* out, std::size_t outStride) {
-  std::size_t row = 0;
-  for (; row + 8 <= rows; row += 8) Tile<8, kGroups>(m, x, xHalf, row, group, out, outStride);
-  for (; row + 4 <= rows; row += 4) Tile<4, kGroups>(m, x, xHalf, row, group, out, outStride);
-  for (; row + 2 <= rows; row += 2) Tile<2, kGroups>(m, x, xHalf, row, group, out, outStride);
-  for (; row < rows; ++row) Tile<1, kGroups>(m, x, xHalf, row, group, out, outStride);
+  inEvenTiles<8>(rows, [&](auto count, std::size_t row) {
+    Tile<decltype(count)::value, kGroups>(m, x, xHalf, row, group, out, outStride);
+  });
 }
 
 void Multiply(const PackedMatrix& m, const float* x, const std::uint16_t* xHalf, std::size_t rows, float* out,
