@@ -13,6 +13,8 @@
 
 #include <algorithm>
 
+#include "core/model/torch/kernels/Tiles.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace decoscope::kernels {
 namespace HWY_NAMESPACE {
@@ -198,13 +200,10 @@ void BlockRows(const PackedMatrix& m, const float* x, const float* sums, std::si
   if (rows == 1)  // four streams keep the memory busy
     for (; group + 4 <= end; group += 4)
       BlockTile<Unit, kScaling, 1, 4>(m, x, sums, 0, group, out, outStride);
-  for (; group < end; ++group) {
-    std::size_t row = 0;
-    for (; row + 8 <= rows; row += 8) BlockTile<Unit, kScaling, 8, 1>(m, x, sums, row, group, out, outStride);
-    for (; row + 4 <= rows; row += 4) BlockTile<Unit, kScaling, 4, 1>(m, x, sums, row, group, out, outStride);
-    for (; row + 2 <= rows; row += 2) BlockTile<Unit, kScaling, 2, 1>(m, x, sums, row, group, out, outStride);
-    for (; row < rows; ++row) BlockTile<Unit, kScaling, 1, 1>(m, x, sums, row, group, out, outStride);
-  }
+  for (; group < end; ++group)
+    inEvenTiles<8>(rows, [&](auto count, std::size_t row) {
+      BlockTile<Unit, kScaling, decltype(count)::value, 1>(m, x, sums, row, group, out, outStride);
+    });
 }
 
 void MultiplyBlocks(const PackedMatrix& m, const float* x, const float* sums, std::size_t rows, float* out,
