@@ -306,8 +306,10 @@ WhyCard whyOf(const Line& line, const MarkId& mark) {
       const auto successor = std::find_if(round.nodes.begin() + round.proposed + 1, round.nodes.end(),
                                           [&](const RoundNode& n) { return n.parent == node.parent; });
       if (successor != round.nodes.end() && successor->draw)
-        card.sentence += tr("\nInstead: %1, drawn with probability %2.")
-                             .arg(quoted(line, successor->token), rounded(successor->draw->probability));
+        card.sentence +=
+            (v.rule == VerificationRule::greedy ? tr("\nInstead: %1, of probability %2.")
+                                                : tr("\nInstead: %1, drawn with probability %2."))
+                .arg(quoted(line, successor->token), rounded(successor->draw->probability));
     }
     return card;
   }
