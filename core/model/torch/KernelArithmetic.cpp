@@ -75,19 +75,20 @@ class KernelArithmetic final : public Arithmetic {
     });
   }
 
-  void store(const TransformerConfig& config, Block& block, const Tensor& queryKeyValue,
+  void store(const TransformerConfig& config, KeyValueCache& cache, const Tensor& queryKeyValue,
              std::int64_t base) override {
     const std::int64_t width = static_cast<std::int64_t>(config.keyValueHeads) * config.headSize,
                        stride = queryKeyValue.size(1);
     for (std::int64_t row = 0; row < queryKeyValue.size(0); ++row) {
       const float* keys = queryKeyValue.const_data_ptr<float>() + (row + 1) * stride - 2 * width;
-      std::copy(keys, keys + width, block.keys.data_ptr<float>() + (base + row) * width);
-      std::copy(keys + width, keys + 2 * width, block.values.data_ptr<float>() + (base + row) * width);
+      std::copy(keys, keys + width, cache.keys.data_ptr<float>() + (base + row) * width);
+      std::copy(keys + width, keys + 2 * width, cache.values.data_ptr<float>() + (base + row) * width);
     }
   }
 
-  void attend(const TransformerConfig& config, const Block& block, const Tensor& queryKeyValue,
-              const Visible& visible, Tensor& out, std::vector<float>* weights) override {
+  void attend(const TransformerConfig& config, const Block& block, const KeyValueCache& cache,
+              const Tensor& queryKeyValue, const Visible& visible, Tensor& out,
+              std::vector<float>* weights) override {
     const std::int64_t rows = queryKeyValue.size(0), heads = config.heads, headSize = config.headSize,
                        keyHeads = config.keyValueHeads, group = heads / keyHeads, total = visible.total(),
                        stride = queryKeyValue.size(1);
@@ -122,8 +123,8 @@ class KernelArithmetic final : public Arithmetic {
         }
         const std::int32_t* slots = visible.slots(rowOf[0]);
         kernels::attend({queries.data(), size},
-                        {block.keys.const_data_ptr<float>() + keyHead * headSize,
-                         block.values.const_data_ptr<float>() + keyHead * headSize,
+                        {cache.keys.const_data_ptr<float>() + keyHead * headSize,
+                         cache.values.const_data_ptr<float>() + keyHead * headSize,
                          static_cast<std::size_t>(keyHeads * headSize), static_cast<std::size_t>(headSize)},
                         slots, config.scale(), config.attentionCap);
         for (std::size_t q = 0; weights && q < size; ++q)

@@ -41,7 +41,11 @@ struct Block {
   Norm attentionNorm, postAttentionNorm, mlpNorm, postMlpNorm, queryNorm, keyNorm;
   Linear queryKeyValue, attentionOutput, mlpIn, mlpOut;  // `mlpIn`: gate rows, then up rows
   std::optional<Experts> experts;
-  at::Tensor sinks;         // [heads] f32
+  at::Tensor sinks;  // [heads] f32
+};
+
+// Of one block.
+struct KeyValueCache {
   at::Tensor keys, values;  // [capacity, key/value heads × head size] f32
 };
 
@@ -61,6 +65,7 @@ class RotaryTable {
   at::Tensor cosine_, sine_;
 };
 
+// Nothing in it changes once it is loaded.
 struct Transformer {
   TransformerConfig config;
   at::Tensor positions;  // learned, [context, width] f32
