@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -71,7 +72,8 @@ struct Transformer {
   at::Tensor positions;  // learned, [context, width] f32
   std::vector<Block> blocks;
   Norm finalNorm;
-  Linear head;
+  std::shared_ptr<const Linear> head;
+  bool headIsLent = false;      // by the model that a draft head was made for, which counts its bytes
   Linear fuse;                  // of draft heads: [width, 2 · width]
   std::vector<TokenId> ranked;  // what the rows of the head stand for; empty: every token
   at::Tensor embedding;         // where rows are not read from the file: [vocabulary, width]

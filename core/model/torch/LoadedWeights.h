@@ -25,7 +25,9 @@ struct WeightsKey {
     Precision precision = Precision::f32;
     at::Device device = at::kCPU;
     bool packs = true;
-    const void* lender = nullptr;  // of a draft head: the weights that it borrows from
+    // Of a draft head: the weights that it borrows from, or the model where that is of another kind; it
+    // outlives the head.
+    const void* lender = nullptr;
     bool operator==(const Form&) const = default;
   };
   std::string digest;  // of the files

@@ -442,9 +442,9 @@ Tensor TransformerModel::logits(const Tensor& normed) {
   const std::int64_t wanted = normed.size(0);
   // The buffer is used again once no handle holds it.
   if (!logits_.defined() || logits_.size(0) < wanted || logits_.storage().use_count() > 1)
-    logits_ = buffer(std::max<std::int64_t>(wanted, 1), model_.head.outputs);
+    logits_ = buffer(std::max<std::int64_t>(wanted, 1), model_.head->outputs);
   Tensor result = logits_.narrow(0, 0, wanted);
-  arithmetic_->linear(model_.head, normed, result);
+  arithmetic_->linear(*model_.head, normed, result);
   if (config_.logitScale != 1) result.mul_(config_.logitScale);
   if (config_.logitCap > 0) result.div_(config_.logitCap).tanh_().mul_(config_.logitCap);
   return result;
@@ -497,7 +497,7 @@ Result<std::vector<float>> TransformerModel::weights(MatrixRole role, int layer,
   if (perLayer && (config_.sparse(layer) || (role == MatrixRole::gate && !config_.gated)))
     return fail(ErrorCode::unsupported, "layer " + std::to_string(layer) + " has no such matrix", info_.name);
   const Block* block = perLayer ? &model_.blocks[static_cast<std::size_t>(layer)] : nullptr;
-  const Linear& matrix = role == MatrixRole::down ? block->mlpOut : perLayer ? block->mlpIn : model_.head;
+  const Linear& matrix = role == MatrixRole::down ? block->mlpOut : perLayer ? block->mlpIn : *model_.head;
   const bool fromFile = role == MatrixRole::embedding && arithmetic_->packs();
   // Gate and up stand in one matrix.
   const std::int64_t before = role == MatrixRole::up && config_.gated ? config_.inner : 0;
@@ -608,11 +608,10 @@ void TransformerModel::moveSlots(std::int64_t first, std::span<const std::int32_
   });
 }
 
-// What a draft head borrows from: heads of models that share their weights share theirs too. It outlives
-// them.
-const void* lenderOf(const Model* base) {
+// The weights that a draft head borrows from; null where its base is another kind of model.
+const LoadedWeights* lenderOf(const Model* base) {
   const auto* transformer = dynamic_cast<const TransformerModel*>(base);
-  return transformer ? static_cast<const void*>(transformer->loaded()) : base;
+  return transformer ? transformer->loaded() : nullptr;
 }
 
 }  // namespace
@@ -625,13 +624,19 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     DECOSCOPE_ASSIGN(Architecture architecture, architectureOf(*weights, path));
     ModelInfo info = describe(architecture, *weights, path);
     DECOSCOPE_ASSIGN(LoadPlan plan, planOf(options, info.parameters));
+    const void* lender = nullptr;
     if (architecture.config.followsFeatures) {
       DECOSCOPE_TRY(checkBase(architecture.config, options.base, path));
       plan.base = options.base;
+      lender = options.base;
+      if (const LoadedWeights* lending = lenderOf(options.base)) {
+        plan.baseHead = lending->transformer.head;
+        lender = lending;
+      }
     }
     info.device = plan.device.str();
     info.dtype = kernels::weightFormatName(plan.precision);
-    const WeightsKey::Form form{architecture, plan.precision, plan.device, plan.packs, lenderOf(plan.base)};
+    const WeightsKey::Form form{architecture, plan.precision, plan.device, plan.packs, lender};
     // A digest of large files takes long; nobody waits for one to hear that they do not fit.
     if (!loadedWeights().any([&](const WeightsKey& key) { return key.form == form; }))
       DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device));
