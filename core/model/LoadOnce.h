@@ -25,11 +25,13 @@ class LoadOnce {
   // The value that is there; else `load(progress)`, a Result<Value>, makes it on this thread. Whoever asks
   // while another thread loads it waits, and is told how far that one is; should it fail or be cancelled, the
   // next one loads. Callbacks are called without a lock. A load that asks for its own key, say from its
-  // progress, gets a value of its own. Errors: those of `load`; cancelled, also while it waits.
+  // progress, gets a value of its own. Errors: those of `load`; cancelled, also where
+  // the value is there.
   template <typename Load>
   Result<Shared> get(Key key, const ProgressFunction& progress, const StopToken& stop, Load&& load) {
     std::unique_lock lock(mutex_);
     while (const std::shared_ptr<Entry> entry = find([&](const Key& other) { return other == key; })) {
+      if (stop.stop_requested()) return fail(ErrorCode::cancelled, "loading was cancelled");
       if (!entry->loading) {
         if (Shared value = entry->value.lock()) return value;
         continue;  // its last holder has just let go
@@ -38,7 +40,6 @@ class LoadOnce {
         lock.unlock();
         return made(load(progress));
       }
-      if (stop.stop_requested()) return fail(ErrorCode::cancelled, "loading was cancelled");
       changed_.wait_for(lock, stop, kReportEvery, [&] { return !entry->loading; });
       if (!progress) continue;
       lock.unlock();

@@ -79,6 +79,9 @@ class TestLoadOnce : public QObject {
     QCOMPARE(count, 2);
     first.reset();
     QCOMPARE(load(1).get(), second.get());
+    StopSource stopped;
+    stopped.request_stop();
+    QCOMPARE(loads.get(1, {}, stopped.get_token(), Counted{count}).error().code, ErrorCode::cancelled);
     QVERIFY(loads.any([](int key) { return key == 1; }));
     second.reset();
     QVERIFY(!loads.any([](int key) { return key == 1; }));
