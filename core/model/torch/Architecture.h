@@ -2,6 +2,7 @@
 // new family is one file in families/ and one line in Families.cpp, not new forward code.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -156,6 +157,9 @@ Result<Architecture> architectureOf(const WeightFile& weights, const std::string
 Result<Architecture> architectureFromConfig(const std::string& text, const std::string& where);
 // What a file holds, with the role of each tensor.
 ModelInfo describe(const Architecture& architecture, const WeightFile& weights, const std::string& path);
+// Whether GGUF files of this general.architecture hold masked-diffusion models; nothing where it is not
+// supported.
+std::optional<bool> ggufDiffuses(const std::string& architecture);
 // What model_type and general.architecture may be, for messages and listings.
 std::string supportedArchitectures();
 

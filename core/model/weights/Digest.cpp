@@ -16,6 +16,13 @@ constexpr std::size_t kPiece = 1 << 20;  // bytes
 
 }  // namespace
 
+std::optional<std::string> knownDigest(const std::string& path) {
+  const auto files = weightFiles(path);
+  const auto key = files ? digestKey(*files) : std::nullopt;
+  const auto digest = key ? findDigest(*key) : std::nullopt;
+  return digest ? std::optional("sha256:" + *digest) : std::nullopt;
+}
+
 Result<std::string> fileDigest(const std::string& path, DigestSource source) {
   DECOSCOPE_ASSIGN(const auto files, weightFiles(path));
   const auto key = digestKey(files);
