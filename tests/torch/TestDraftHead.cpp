@@ -100,21 +100,6 @@ struct Session {
   Engine engine{recordInMemory()};
 };
 
-// A byte-level tokenizer of the checkpoints' 64 tokens.
-void writeTokenizer(const std::string& folder) {
-  nlohmann::json vocabulary = nlohmann::json::object();
-  for (int i = 0; i < 64; ++i) vocabulary[std::string(1, static_cast<char>('0' + i))] = i;
-  const nlohmann::json document = {
-      {"version", "1.0"},
-      {"added_tokens", nlohmann::json::array()},
-      {"normalizer", nullptr},
-      {"pre_tokenizer", nullptr},
-      {"post_processor", nullptr},
-      {"decoder", nullptr},
-      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}}}};
-  std::ofstream(folder + "/tokenizer.json") << document;
-}
-
 Status open(Session& session, const char* dtype = "f32", const char* head = kRanked) {
   const std::string folder = session.target.path().toStdString();
   writeCheckpoint(folder, referenceOf("llama-yarn.json"));

@@ -245,6 +245,45 @@ class TestSharedWeights : public QObject {
       QCOMPARE(model->memoryBytes(), model->info().bytes / 4);
     }
   }
+  // The same checkpoint as target and drafter, in two engines at once, each on its own thread.
+  void rolesAndEnginesShare() {
+    Checkpoint checkpoint("llama3");
+    writeTokenizer(checkpoint.path());
+    const auto write = [&](const char* method, bool withDrafter,
+                           std::int64_t part) -> Result<std::vector<TokenId>> {
+      Engine engine(recordInMemory());
+      LoadOptions options;
+      options.device = "cpu";
+      std::map<std::string, std::string> names = {{"target", checkpoint.path()}};
+      if (withDrafter) names["drafter"] = checkpoint.path();
+      DECOSCOPE_TRY(engine.loadModels(names, options, StopToken()));
+      const Model& target = *engine.model();
+      if (part > 0 && target.memoryBytes() > target.info().bytes / part)
+        return fail(ErrorCode::failed, "the weights are not shared");
+      RunRequest request;
+      request.method = method;
+      request.assignments = {"temperature=0"};
+      request.promptTokens = kText;
+      request.maxNewTokens = 60;
+      request.stopAtEnd = false;
+      DECOSCOPE_TRY(engine.startRun(request));
+      while (!engine.ended()) DECOSCOPE_TRY(engine.step(StopToken()));
+      return engine.text();
+    };
+    const auto alone = write("sampling", false, 1);
+    QVERIFY2(alone.has_value(), alone ? "" : alone.error().text().c_str());
+    QCOMPARE(alone->size(), kText.size() + 60);
+    const auto both = write("chain", true, 2);
+    QVERIFY2(both.has_value(), both ? "" : both.error().text().c_str());
+    QVERIFY(*both == *alone);
+    auto one = std::async(std::launch::async, [&] { return write("chain", true, 2); });
+    auto other = std::async(std::launch::async, [&] { return write("sampling", false, 0); });
+    const auto first = one.get(), second = other.get();
+    QVERIFY2(first.has_value(), first ? "" : first.error().text().c_str());
+    QVERIFY2(second.has_value(), second ? "" : second.error().text().c_str());
+    QVERIFY(*first == *alone);
+    QVERIFY(*second == *alone);
+  }
   void progressOfSharedLoadEnds() {
     Checkpoint checkpoint("llama3");
     const auto first = checkpoint.open();
