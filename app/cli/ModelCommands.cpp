@@ -15,17 +15,15 @@ namespace decoscope::cli {
 
 namespace {
 
-json capabilityList(const ModelInfo& info) {
-  const Capabilities can = capabilitiesOf(info);
-  const std::pair<bool, const char*> all[] = {
-      {can.maskedDiffusion, "masked diffusion"},
-      {can.causal, "causal"},
-      {can.trees, "trees"},
-      {can.hiddenStates, "hidden states"},
-      {can.interventions, "interventions"},
-      {can.earlyExit, "early exit"},
-      {can.followsFeatures, "drafting from features"},
-      {info.architecture == kAcceptanceArchitecture, "judging drafts"}};
+json capabilityList(const Capabilities& can, const std::string& architecture) {
+  const std::pair<bool, const char*> all[] = {{can.maskedDiffusion, "masked diffusion"},
+                                              {can.causal, "causal"},
+                                              {can.trees, "trees"},
+                                              {can.hiddenStates, "hidden states"},
+                                              {can.interventions, "interventions"},
+                                              {can.earlyExit, "early exit"},
+                                              {can.followsFeatures, "drafting from features"},
+                                              {architecture == kAcceptanceArchitecture, "judging drafts"}};
   json list = json::array();
   for (const auto& [has, name] : all)
     if (has) list.push_back(name);
@@ -52,7 +50,7 @@ json modelJson(const ModelInfo& info, const Tokenizer* tokenizer) {
           {"tokenizer", tokenizer ? json(tokenizer->description()) : json(nullptr)},
           {"licence", info.licence.empty() ? json(nullptr) : json(info.licence)},
           {"bytes", info.bytes},
-          {"capabilities", capabilityList(info)},
+          {"capabilities", capabilityList(capabilitiesOf(info), info.architecture)},
           {"tensors", std::move(tensors)}};
 }
 
@@ -79,8 +77,18 @@ json entryJson(const CatalogEntry& entry) {
                 {"path", entry.path},
                 {"format", entry.format},
                 {"source", entry.source},
-                {"bytes", entry.bytes}});
-  if (!entry.problem.empty()) model["problem"] = entry.problem;
+                {"bytes", entry.bytes},
+                {"tokenizer", orNull(entry.facts.tokenizer)},
+                {"sha256", nullptr},
+                {"capabilities", nullptr}});
+  if (!entry.problem.empty()) {
+    model["problem"] = entry.problem;
+    return model;
+  }
+  // What takes long to find out is left to `models show`.
+  if (const auto digest = knownDigest(entry.path)) model["sha256"] = digest->substr(7);
+  const auto& can = entry.facts.capabilities;
+  model["capabilities"] = can ? capabilityList(*can, entry.facts.architecture) : json::array();
   return model;
 }
 

@@ -14,6 +14,10 @@ namespace {
 
 using PieceType = VocabularyData::PieceType;
 
+// Kinds, as descriptions begin.
+constexpr const char *kByteLevelPairs = "BPE (byte-level)", *kPairs = "BPE",
+                     *kScoredMerges = "SentencePiece BPE", *kUnigram = "Unigram", *kWordPiece = "WordPiece";
+
 template <typename T>
 const T* value(const WeightFile& file, std::string_view key) {
   const auto found = file.metadata().find(key);
@@ -275,7 +279,7 @@ Result<std::shared_ptr<const Tokenizer>> bytePair(const WeightFile& file, GgufVo
 Result<std::shared_ptr<const Tokenizer>> scoredMerges(const WeightFile& file, GgufVocabulary vocabulary) {
   if (vocabulary.scores.empty()) vocabulary.scores.assign(vocabulary.pieces.size(), 0);
   PipelineParts parts;
-  parts.kind = "SentencePiece BPE";
+  parts.kind = kScoredMerges;
   parts.fingerprint = fingerprintOf(vocabulary, "spm");
   parts.illFormed = PipelineParts::IllFormed::passed;
   const bool prefix = flag(file, "tokenizer.ggml.add_space_prefix", true);
@@ -307,7 +311,7 @@ Result<std::shared_ptr<const Tokenizer>> unigram(const WeightFile& file, GgufVoc
   normalizer.escapeSpaces = flag(file, "tokenizer.ggml.escape_whitespaces", true);
   normalizer.spaceAsSuffix = flag(file, "tokenizer.ggml.treat_whitespace_as_suffix", false);
   PipelineParts parts;
-  parts.kind = "Unigram";
+  parts.kind = kUnigram;
   parts.fingerprint = fingerprintOf(vocabulary, "unigram");
   parts.illFormed = PipelineParts::IllFormed::passed;
   parts.dropLeadingSpace = normalizer.spacePrefix || normalizer.mergeSpaces;
@@ -335,7 +339,7 @@ Result<std::shared_ptr<const Tokenizer>> unigram(const WeightFile& file, GgufVoc
 
 Result<std::shared_ptr<const Tokenizer>> wordPiece(const WeightFile& file, GgufVocabulary vocabulary) {
   PipelineParts parts;
-  parts.kind = "WordPiece";
+  parts.kind = kWordPiece;
   parts.fingerprint = fingerprintOf(vocabulary, "wordpiece");
   parts.dropLeadingSpace = true;
   BertNormalizerOptions normalizer;
@@ -361,6 +365,16 @@ Result<std::shared_ptr<const Tokenizer>> wordPiece(const WeightFile& file, GgufV
 }
 
 }  // namespace
+
+std::string ggufTokenizerKind(const std::string& model, const std::string& pre) {
+  if (model == "gpt2" || model == "gemma4") {
+    const PreTokenizerKind* kind = preTokenizerKind(model == "gemma4" ? model
+                                                    : pre.empty()     ? "default"
+                                                                      : pre);
+    return !kind ? "" : kind->byteLevel ? kByteLevelPairs : kPairs;
+  }
+  return model == "llama" ? kScoredMerges : model == "t5" ? kUnigram : model == "bert" ? kWordPiece : "";
+}
 
 Result<std::shared_ptr<const Tokenizer>> tokenizerFromGguf(const WeightFile& file) {
   const std::string model = file.text("tokenizer.ggml.model");

@@ -195,7 +195,7 @@ class Model {
   virtual Result<std::vector<float>> weights(MatrixRole role, int layer, bool columns, std::int64_t first,
                                              std::int64_t count) const;
 
-  // Bytes held for weights and cache now.
+  // Bytes held for weights and cache now. Of weights that n models share, each counts one nth.
   virtual std::int64_t memoryBytes() const = 0;
 };
 

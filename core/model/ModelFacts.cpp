@@ -8,8 +8,13 @@
 #include <sstream>
 
 #include "core/base/Files.h"
+#include "core/model/AcceptanceHead.h"
+#include "core/model/GgufTokenizer.h"
+#include "core/model/ModelLoader.h"
+#include "core/model/torch/Architecture.h"
 #include "core/model/weights/Gguf.h"
 #include "core/model/weights/Readers.h"
+#include "core/tokenizer/TokenizerKind.h"
 
 namespace decoscope {
 
@@ -52,6 +57,20 @@ int bounded(std::int64_t number) {
   return number > 0 && number <= kLargestNumber ? static_cast<int>(number) : 0;
 }
 
+// Nothing in builds without a backend for them.
+std::optional<Capabilities> transformerCapabilities(const std::string& architecture, bool diffusion) {
+#ifdef DECOSCOPE_WITH_TORCH
+  ModelInfo info;
+  info.architecture = architecture;
+  info.maskToken = diffusion ? 0 : -1;
+  return capabilitiesOf(info);
+#else
+  (void)architecture;
+  (void)diffusion;
+  return std::nullopt;
+#endif
+}
+
 bool isAuxiliary(const GgufShard& shard, const std::string& architecture) {
   const std::string type = metadataText(shard, "general.type", "model");
   return type != "model" || architecture == "clip" || architecture == "imatrix" ||
@@ -76,6 +95,10 @@ Result<ModelFacts> ggufFacts(const std::string& path) {
     const std::int64_t type = metadataInteger(shard, "general.file_type", -1);
     if (type >= 0 && type < static_cast<std::int64_t>(std::size(kFileTypes)))
       facts.quantisation = kFileTypes[type];
+    facts.tokenizer = ggufTokenizerKind(metadataText(shard, "tokenizer.ggml.model"),
+                                        metadataText(shard, "tokenizer.ggml.pre"));
+    if (const auto diffusion = ggufDiffuses(facts.architecture))
+      facts.capabilities = transformerCapabilities(facts.architecture, *diffusion);
     facts.isModel = !isAuxiliary(shard, facts.architecture);
   }
   census.tell(facts);
@@ -125,6 +148,11 @@ void readConfig(const fs::path& folder, ModelFacts& facts) {
   facts.layers = firstNumber(settings, {"num_hidden_layers", "n_layers", "n_layer", "num_layers"});
   facts.context =
       firstNumber(settings, {"max_position_embeddings", "n_positions", "max_sequence_length", "n_ctx"});
+  if (facts.architecture == kAcceptanceArchitecture) {
+    facts.capabilities = capabilitiesOf({.architecture = facts.architecture});
+  } else if (const auto described = architectureFromConfig(text, "config.json")) {
+    facts.capabilities = transformerCapabilities(described->config.architecture, described->config.diffusion);
+  }
 }
 
 Result<ModelFacts> safetensorsFacts(const std::string& path) {
@@ -143,6 +171,7 @@ Result<ModelFacts> safetensorsFacts(const std::string& path) {
   census.tell(facts);
   readConfig(folder, facts);
   facts.licence = readmeLicence(folder / "README.md");
+  facts.tokenizer = tokenizerKind(folder.string());
   return facts;
 }
 

@@ -46,8 +46,9 @@ Result<Chat> parseChat(std::string_view json, const std::string& where) {
           return fail(ErrorCode::badInput, name + " must be a list", where);
         (name == "tools" ? chat.tools : chat.documents) = value;
       } else if (name == "add_generation_prompt") {
-        chat.addGenerationPrompt = value.truth();
-      } else if (name == "chat_template_kwargs" && value.is(Kind::dict)) {
+        if (!value.is(Kind::none)) chat.addGenerationPrompt = value.truth();
+      } else if (name == "chat_template_kwargs" && (value.is(Kind::dict) || value.is(Kind::none))) {
+        if (value.is(Kind::none)) continue;
         for (const auto& [variable, held] : value.entries().items)
           chat.variables.emplace_back(variable.bytes(), held);
       } else {

@@ -14,9 +14,10 @@
 namespace decoscope {
 
 struct ChatMessage {
-  std::string role;     // "system", "user", "assistant", "tool", …; empty where the message names none
-  std::string content;  // its text; of content in parts, the text parts with a line break between them
-  jinja::Value value;   // the whole message as the template sees it
+  std::string role;  // "system", "user", "assistant", "tool", …; empty where the message names none
+  std::string
+      content;  // its text, empty for null; of content in parts, the text parts with a line break between
+  jinja::Value value;  // the whole message as the template sees it
 };
 
 struct Chat {
@@ -29,7 +30,8 @@ struct Chat {
 
 // Reads `[{"role":…,"content":…},…]`, or `{"messages":[…]}` with `tools`, `documents` and
 // `add_generation_prompt` beside it; every other key, and what `chat_template_kwargs` holds, becomes a
-// variable of the template. A message may have any keys. `where` names the source in errors.
+// variable of the template. A message may have any keys. A null is none to the template, in messages as in
+// variables; those four keys then say nothing. `where` names the source in errors.
 Result<Chat> parseChat(std::string_view json, const std::string& where);
 
 struct ChatOptions {

@@ -67,9 +67,13 @@ class TestModelCommands : public QObject {
     QVERIFY(models[0]["name"] == "Cut");
     QVERIFY(models[0]["problem"].is_string());
     QVERIFY(models[0]["architecture"].is_null());
-    for (const char* key : {"name", "path", "format", "source", "bytes", "architecture", "parameters",
-                            "layers", "dtype", "quantisation", "context", "licence"})
-      QVERIFY2(models[1].contains(key), key);
+    for (const char* key :
+         {"name", "path", "format", "source", "bytes", "architecture", "parameters", "layers", "dtype",
+          "quantisation", "context", "licence", "tokenizer", "sha256", "capabilities"})
+      for (const json& model : models) QVERIFY2(model.contains(key), key);
+    QVERIFY(models[0]["capabilities"].is_null());
+    QVERIFY(models[1]["capabilities"] == json::array());  // nobody here runs it
+    QVERIFY(models[1]["tokenizer"].is_null());
     QVERIFY(!models[1].contains("problem"));
     QVERIFY(models[1]["name"] == "Strange");
     QVERIFY(models[1]["source"] == "DECOSCOPE_MODELS");
@@ -77,6 +81,41 @@ class TestModelCommands : public QObject {
     QVERIFY(models[1]["layers"] == 3);
     QVERIFY(models[1]["context"].is_null());
     QCOMPARE(call({"models", "list"}).code, 0);
+  }
+  // The list says the same as a long look, where that is cheap; a digest only when somebody has computed it.
+  void listAgreesWithShow() {
+    const auto listed = [&](const std::string& name) {
+      const json document = call({"models", "list", "--json"}).document;
+      for (const json& model : document["models"])
+        if (model["name"] == name) return model;
+      return json::object();
+    };
+    const json models = call({"models", "list", "--json"}).document["models"];
+    int compared = 0;
+    for (const json& model : models) {
+      if (model["source"] != "bundled" || model.contains("problem")) continue;
+      const json shown =
+          call({"models", "show", QString::fromStdString(model["name"].get<std::string>()), "--json"})
+              .document;
+      QVERIFY2(model["capabilities"] == shown["capabilities"], model.dump().c_str());
+      if (shown["tokenizer"].is_null())
+        QVERIFY2(model["tokenizer"].is_null(), model.dump().c_str());
+      else
+        QVERIFY2(
+            shown["tokenizer"].get<std::string>().starts_with(model["tokenizer"].get<std::string>() + ", "),
+            model.dump().c_str());
+      ++compared;
+    }
+    QVERIFY(compared > 0);
+    QTest::qWait(3100);  // until the files count as settled
+    writeFile(path("models/Other-F32.gguf"), ggufBytes({{"general.architecture", std::string("strange")}},
+                                                       {{"t", 0, {4}, std::string(16, 'y')}}));
+    QVERIFY(listed("Strange").at("sha256").is_null());
+    const json digest = call({"models", "show", "Strange", "--json"}).document["sha256"];
+    QVERIFY(digest.is_string());
+    QVERIFY(listed("Strange")["sha256"] == digest);
+    QVERIFY(listed("Other").at("sha256").is_null());
+    QVERIFY(QFile::remove(QString::fromStdString(path("models/Other-F32.gguf"))));
   }
   void showSaysWhatTheHeadersSay() {
     const Outcome show = call({"models", "show", "strange", "--json"});

@@ -80,6 +80,30 @@ class TestCatalog : public QObject {
     QCOMPARE(none.error().code, ErrorCode::notFound);
     QVERIFY(none.error().hint.find("models fetch") != std::string::npos);
   }
+  void whatItCanAndReadsComesFromTheHeader() {
+    const auto gguf = [](const char* architecture, const char* tokenizer) {
+      return ggufBytes({{"general.architecture", std::string(architecture)},
+                        {"tokenizer.ggml.model", std::string(tokenizer)}},
+                       {{"token_embd.weight", 0, {4}, std::string(16, 'x')}});
+    };
+    put(".cache/decoscope/models/Causal.gguf", gguf("llama", "llama"));
+    put(".cache/decoscope/models/Bytes.gguf", gguf("gpt2", "gpt2"));
+    put(".cache/decoscope/models/Masks.gguf", gguf("llada", "gpt2"));
+    put(".cache/decoscope/models/Strange.gguf", gguf("mamba", "rwkv"));
+    put(".cache/decoscope/models/Judge/config.json", R"({"model_type":"specdec-pp"})");
+    put(".cache/decoscope/models/Judge/model.safetensors",
+        safetensorsBytes(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}})", 4));
+    QCOMPARE(entry("Causal").facts.tokenizer, std::string("SentencePiece BPE"));
+    QCOMPARE(entry("Bytes").facts.tokenizer, std::string("BPE (byte-level)"));
+    QCOMPARE(entry("Strange").facts.tokenizer, std::string());
+    QVERIFY(!entry("Strange").facts.capabilities);
+    QVERIFY(entry("Judge").facts.capabilities && !entry("Judge").facts.capabilities->causal);
+#ifdef DECOSCOPE_WITH_TORCH
+    QVERIFY(entry("Causal").facts.capabilities->causal);
+    QVERIFY(entry("Masks").facts.capabilities->maskedDiffusion);
+    QVERIFY(!entry("Masks").facts.capabilities->causal);
+#endif
+  }
   void factsComeFromTheHeader() {
     put(".cache/decoscope/models/Tiny.Q4_1.gguf", model(3));
     const CatalogEntry tiny = entry("Tiny");
@@ -88,6 +112,7 @@ class TestCatalog : public QObject {
     QCOMPARE(tiny.source, std::string("decoscope"));
     QCOMPARE(tiny.bytes, static_cast<std::int64_t>(fs::file_size(tiny.path)));
     QCOMPARE(tiny.facts.architecture, std::string("llama"));
+    QCOMPARE(tiny.facts.tokenizer, std::string());
     QCOMPARE(tiny.facts.licence, std::string("mit"));
     QCOMPARE(tiny.facts.dtype, std::string("F32"));
     QCOMPARE(tiny.facts.quantisation, std::string("Q4_1"));

@@ -88,6 +88,35 @@ class TestChat : public QObject {
     QCOMPARE(*prompted, std::string("True 1 t None False low True [<s>] False"));
   }
 
+  // What programs write who fill every field: a null is none, as transformers passes it.
+  void nullsAreNone() {
+    const auto chat = parseChat(
+        R"({"messages":[{"role":"user","content":"x","name":null},
+                        {"role":null,"content":null,"tool_calls":[{"id":null}],"refusal":null}],
+            "tools":null,"documents":null,"add_generation_prompt":null,"chat_template_kwargs":null,
+            "enable_thinking":null})",
+        "chat.json");
+    QVERIFY2(chat.has_value(), chat ? "" : chat.error().text().c_str());
+    QCOMPARE(chat->messages[1].role, std::string());
+    QCOMPARE(chat->messages[1].content, std::string());
+    QVERIFY(!chat->addGenerationPrompt);
+    const auto text = renderChat(
+        "{{ messages[0].name is none }} {{ messages[1].role }} {{ messages[1].content }} "
+        "{{ messages[1].tool_calls[0].id is none }} {{ messages[1].refusal is defined }} {{ tools is none }} "
+        "{{ documents is none }} {{ add_generation_prompt }} {{ chat_template_kwargs is defined }} "
+        "{{ enable_thinking is none }} {{ messages[1]|tojson }}",
+        *chat);
+    QVERIFY2(text.has_value(), text ? "" : text.error().text().c_str());
+    QCOMPARE(*text, std::string(
+                        "True None None True True True True True False True "
+                        R"({"role": null, "content": null, "tool_calls": [{"id": null}], "refusal": null})"));
+    QVERIFY(!parseChat(R"({"messages":null})", "chat.json"));
+    // A template that has no place for it fails with a line, as it does there.
+    const auto fails = renderChat("{% for m in messages %}\n{{ m.content + '!' }}{% endfor %}", *chat);
+    QVERIFY(!fails);
+    QVERIFY2(fails.error().text().find("line 2") != std::string::npos, fails.error().text().c_str());
+  }
+
   void tokenizersFillInTheirTokensAndTemplates() {
     QTemporaryDir folder;
     const auto write = [&](const char* name, const char* text) {

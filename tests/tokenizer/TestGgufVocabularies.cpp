@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "core/model/GgufTokenizer.h"
 #include "core/model/ModelLoader.h"
 #include "core/tokenizer/Patterns.h"
 #include "core/tokenizer/Regex.h"
@@ -99,6 +100,7 @@ class TestGgufVocabularies : public QObject {
     file.text("tokenizer.ggml.pre", pre.toStdString());
     const auto tokenizer = load(file);
     QVERIFY2(tokenizer.has_value(), tokenizer ? "" : tokenizer.error().text().c_str());
+    QVERIFY((*tokenizer)->description().starts_with(ggufTokenizerKind("gpt2", pre.toStdString()) + ", "));
     for (const json& one : expected["cases"]) {
       const auto text = one[0].get<std::string>();
       const auto ids = (*tokenizer)->encode(text);
@@ -127,6 +129,7 @@ class TestGgufVocabularies : public QObject {
     file.flag("tokenizer.ggml.normalizer.lowercase", lowercase);
     const auto tokenizer = load(file);
     QVERIFY2(tokenizer.has_value(), tokenizer ? "" : tokenizer.error().text().c_str());
+    QVERIFY((*tokenizer)->description().starts_with(ggufTokenizerKind("bert", "") + ", "));
     for (const json& one : expected["cases"]) {
       const auto plain = (*tokenizer)->encode(one[0].get<std::string>()),
                  parsed = (*tokenizer)

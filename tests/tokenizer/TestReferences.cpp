@@ -11,6 +11,7 @@
 
 #include "core/model/ModelLoader.h"
 #include "core/tokenizer/Tokenizer.h"
+#include "core/tokenizer/TokenizerKind.h"
 
 using namespace decoscope;
 using nlohmann::json;
@@ -38,6 +39,18 @@ void compare(const Tokenizer& tokenizer, const json& one, bool decoding = true) 
   if (decoding) QCOMPARE(tokenizer.decode(*parsed), one[3].get<std::string>());
 }
 
+// As a description begins.
+std::string kindOf(const Tokenizer& tokenizer) {
+  const std::string description = tokenizer.description();
+  return description.substr(0, description.rfind(", "));
+}
+
+std::string kindOfText(const std::string& tokenizerJson) {
+  const QTemporaryDir folder;
+  std::ofstream(folder.filePath("tokenizer.json").toStdString()) << tokenizerJson;
+  return tokenizerKind(folder.path().toStdString());
+}
+
 }  // namespace
 
 class TestReferences : public QObject {
@@ -55,6 +68,30 @@ class TestReferences : public QObject {
     QVERIFY2(tokenizer.has_value(), tokenizer ? "" : tokenizer.error().text().c_str());
     QVERIFY(reference["cases"].size() > 40);
     for (const json& one : reference["cases"]) compare(**tokenizer, one);
+    // Known from the beginning of the file as the library writes it, and from all of it in another order.
+    const std::string kind = kindOf(**tokenizer);
+    std::ifstream stream(kReferences + file.toStdString());
+    const std::string text = nlohmann::ordered_json::parse(stream)["tokenizer"].dump();
+    const std::size_t vocabulary = text.find("\"vocab\":", text.find("\"model\":"));
+    QVERIFY(vocabulary != std::string::npos);
+    QCOMPARE(kindOfText(text), kind);
+    QCOMPARE(kindOfText(text.substr(0, vocabulary)), kind);
+    QCOMPARE(kindOfText(reference["tokenizer"].dump()), kind);
+  }
+  void kindsAreNotGuessed() {
+    const auto text = [](const std::string& type, std::size_t pieces) {
+      std::string vocabulary;
+      for (std::size_t i = 0; i < pieces; ++i)
+        vocabulary += (i ? ",\"" : "\"") + std::to_string(i) + "\":" + std::to_string(i);
+      return R"({"normalizer":null,"model":{)" + type + R"("vocab":{)" + vocabulary +
+             R"(}},"pre_tokenizer":{"type":"ByteLevel"}})";
+    };
+    QCOMPARE(kindOfText(text(R"("type":"BPE",)", 10)), std::string("BPE (byte-level)"));
+    QCOMPARE(kindOfText(text("", 10)), std::string());
+    QCOMPARE(kindOfText(text(R"("type":"BPE",)", 300'000)), std::string());  // too far behind
+    QCOMPARE(kindOfText(std::string(100'000, '[')), std::string());
+    QCOMPARE(kindOfText(""), std::string());
+    QCOMPARE(tokenizerKind("/nowhere"), std::string());
   }
   void sentencePiece_data() {
     QTest::addColumn<QString>("model");
@@ -71,6 +108,8 @@ class TestReferences : public QObject {
     QVERIFY2(tokenizer.has_value(), tokenizer ? "" : tokenizer.error().text().c_str());
     const json reference = readJson(kReferences + cases.toStdString());
     QVERIFY(reference["cases"].size() > 40);
+    if (!model.endsWith(".gguf"))
+      QCOMPARE(tokenizerKind(kReferences + model.toStdString()), kindOf(**tokenizer));
     const TokenId unknown = (*tokenizer)->idOf("<unk>").value();
     for (const json& one : reference["cases"]) {
       // The library's decoding knows no control tokens, and GGUF files do not say how to show unknown ones.
@@ -93,6 +132,7 @@ class TestReferences : public QObject {
     list.close();
     const auto tokenizer = loadTokenizer(folder.path().toStdString());
     QVERIFY2(tokenizer.has_value(), tokenizer ? "" : tokenizer.error().text().c_str());
+    QCOMPARE(tokenizerKind(folder.path().toStdString()), kindOf(**tokenizer));
     for (const json& one : reference["cases"]) compare(**tokenizer, one);
   }
   void mergesFolder() {
@@ -110,6 +150,7 @@ class TestReferences : public QObject {
                "chat_template":[{"name":"default","template":"D"},{"name":"tool_use","template":"T"}]})";
     const auto tokenizer = loadTokenizer(folder.path().toStdString());
     QVERIFY2(tokenizer.has_value(), tokenizer ? "" : tokenizer.error().text().c_str());
+    QCOMPARE(tokenizerKind(folder.path().toStdString()), kindOf(**tokenizer));
     for (const json& one : reference["cases"]) compare(**tokenizer, one);
     QCOMPARE((*tokenizer)->eosText(), std::string("<|endoftext|>"));
     QCOMPARE((*tokenizer)->bosText(), std::string("<|endoftext|>"));

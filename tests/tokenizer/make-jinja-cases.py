@@ -100,6 +100,16 @@ CONTEXTS = {
                            {"role": "user", "content": "Bye "}],
               "tools": None, "documents": None, "add_generation_prompt": False, "bos_token": "<s>",
               "eos_token": "</s>", "enable_thinking": False},
+    # As programs write it that fill every field.
+    "nulls": {"messages": [
+        {"role": "user", "content": "Weather?", "name": None, "tool_calls": None},
+        {"role": "assistant", "content": None, "refusal": None, "function_call": None, "tool_calls": [
+            {"id": "call_1", "type": "function", "index": None,
+             "function": {"name": "get_weather", "arguments": "{\"city\": \"Paris\"}"}}]},
+        {"role": "tool", "content": None, "tool_call_id": "call_1", "name": None},
+        {"role": "assistant", "content": "21 °C.", "tool_calls": [], "reasoning_content": None}],
+        "tools": None, "documents": None, "add_generation_prompt": True, "bos_token": None, "eos_token": "</s>",
+        "enable_thinking": None},
     "odd": {"messages": [{"role": "assistant", "content": "I start."}, {"role": "robot", "content": None}],
             "tools": [], "documents": None, "add_generation_prompt": True, "bos_token": "<s>", "eos_token": "</s>"},
 }

@@ -16,16 +16,16 @@ struct GgufContents {
   std::vector<std::pair<std::string, GgufValue>> metadata;
   std::vector<GgufTensor> tensors;
 
-  // The key without the architecture's prefix; a new one is added, an old one changed.
+  // The key without the architecture's prefix, or behind '/' as it is; a new one is added, an old one
+  // changed.
   void set(const std::string& key, GgufValue value) {
-    const std::string full = std::get<std::string>(metadata.front().second) + "." + key;
+    const std::string full = fullKey(key);
     for (auto& [name, old] : metadata)
       if (name == full) return void(old = std::move(value));
     metadata.emplace_back(full, std::move(value));
   }
   void remove(const std::string& key) {
-    const std::string full = std::get<std::string>(metadata.front().second) + "." + key;
-    std::erase_if(metadata, [&](const auto& entry) { return entry.first == full; });
+    std::erase_if(metadata, [full = fullKey(key)](const auto& entry) { return entry.first == full; });
   }
   GgufTensor take(const std::string& name) {
     const auto found =
@@ -34,6 +34,12 @@ struct GgufContents {
     GgufTensor tensor = std::move(*found);
     tensors.erase(found);
     return tensor;
+  }
+
+ private:
+  std::string fullKey(const std::string& key) const {
+    if (key.starts_with('/')) return key.substr(1);
+    return std::get<std::string>(metadata.front().second) + "." + key;
   }
 };
 
@@ -44,11 +50,11 @@ class GgufRules {
     rotation_ = config_.value("rope_parameters", nlohmann::json::object());
     if (rotation_.contains("full_attention")) rotation_ = nlohmann::json(rotation_["full_attention"]);
     scaling_ = rotation_.value("rope_type", "default");
-    heads_ = first("num_attention_heads|n_head");
+    heads_ = first("num_attention_heads|n_head|n_heads");
     const auto size = first("head_dim");
-    headSize_ =
-        size.is_null() ? first("hidden_size|n_embd").get<std::int64_t>() / heads_ : size.get<std::int64_t>();
-    const auto keyValueHeads = first("num_kv_heads|num_key_value_heads");
+    headSize_ = size.is_null() ? first("hidden_size|n_embd|d_model").get<std::int64_t>() / heads_
+                               : size.get<std::int64_t>();
+    const auto keyValueHeads = first("num_kv_heads|num_key_value_heads|n_kv_heads");
     keyValueHeads_ = keyValueHeads.is_null() ? heads_ : keyValueHeads.get<std::int64_t>();
     if (config_["model_type"] == "falcon" && !config_["new_decoder_architecture"].get<bool>())
       keyValueHeads_ = config_["multi_query"].get<bool>() ? 1 : heads_;

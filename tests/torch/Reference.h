@@ -59,6 +59,21 @@ inline void writeCheckpoint(const std::string& folder, const nlohmann::json& doc
   file.write(reinterpret_cast<const char*>(data.data()), static_cast<std::streamsize>(data.size() * 4));
 }
 
+// A byte-level tokenizer of the checkpoints' 64 tokens.
+inline void writeTokenizer(const std::string& folder) {
+  nlohmann::json vocabulary = nlohmann::json::object();
+  for (int i = 0; i < 64; ++i) vocabulary[std::string(1, static_cast<char>('0' + i))] = i;
+  const nlohmann::json document = {
+      {"version", "1.0"},
+      {"added_tokens", nlohmann::json::array()},
+      {"normalizer", nullptr},
+      {"pre_tokenizer", nullptr},
+      {"post_processor", nullptr},
+      {"decoder", nullptr},
+      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}}}};
+  std::ofstream(folder + "/tokenizer.json") << document;
+}
+
 inline std::unique_ptr<Model> load(const std::string& folder, const char* device, QString& problem,
                                    const char* dtype = "f32") {
   const auto weights = openWeights(folder);

@@ -116,6 +116,88 @@ class TestArchitectures : public QObject {
       next = *more->logits->argmax(0);
     }
   }
+  void diffusionConforms_data() {
+    QTest::addColumn<QString>("file");
+    QTest::addColumn<QString>("device");
+    for (const char* file : {"diffusion/dream", "diffusion/llada"})
+      for (const char* device : {"cpu", "cpu-reference"})
+        QTest::addRow("%s %s", file, device) << file << device;
+  }
+  // Every token sees every other: the first row shows whether it does.
+  void diffusionConforms() {
+    QFETCH(QString, file);
+    QFETCH(QString, device);
+    const Opened opened(file.toStdString(), qPrintable(device));
+    QVERIFY2(opened.model, qPrintable(opened.problem));
+    QVERIFY(opened.model->capabilities().maskedDiffusion && !opened.model->capabilities().causal);
+    const json& document = opened.document;
+    QCOMPARE(opened.model->info().maskToken, document["config"]["mask_token_id"].get<TokenId>());
+    ForwardRequest request = requestOf(document["ids"].get<std::vector<TokenId>>());
+    request.visibility = Visibility::full;
+    const int layers = opened.model->info().layers;
+    for (int layer = 0; layer <= layers; ++layer) request.taps.push_back({TapSite::residual, layer});
+    for (int layer = 0; layer < layers; ++layer) request.taps.push_back({TapSite::attentionWeights, layer});
+    const auto output = opened.run(request);
+    QVERIFY2(output, output ? "" : output.error().text().c_str());
+    const auto logits = document["logits"].get<Floats>();
+    QVERIFY(largestDifference(logits, allRows(*output->logits)) <= 1e-3 * deviation(logits));
+    for (const TapValue& tap : output->taps) {
+      const bool residual = tap.tap.site == TapSite::residual;
+      const auto wanted = document[residual ? "hidden_states_first" : "attentions_first"]
+                                  [static_cast<std::size_t>(tap.tap.layer)]
+                                      .get<Floats>();
+      Floats first;
+      const std::size_t heads = residual ? 1 : static_cast<std::size_t>(tap.shape[0]),
+                        size = wanted.size() / heads;
+      for (std::size_t head = 0; head < heads; ++head) {
+        const auto begin =
+            tap.values.begin() + static_cast<std::ptrdiff_t>(head * (tap.values.size() / heads));
+        first.insert(first.end(), begin, begin + static_cast<std::ptrdiff_t>(size));
+      }
+      QVERIFY2(
+          largestDifference(wanted, first) <= 1e-3 * std::max(deviation(wanted), 1e-3),
+          qPrintable(QString("%1 of layer %2").arg(residual ? "residual" : "attention").arg(tap.tap.layer)));
+    }
+  }
+  // OLMo 3 as its files were first written: one rotation, whose scaling is that of the layers that do not
+  // slide.
+  void oldRotationsOfOlmo3() {
+    json document = referenceOf("olmo3.json");
+    json& config = document["config"];
+    const json both = config["rope_parameters"];
+    config.erase("rope_parameters");
+    config["rope_scaling"] = both["full_attention"];
+    config["rope_theta"] = both["full_attention"]["rope_theta"];
+    config["rope_scaling"].erase("rope_theta");
+    config.erase("layer_types");
+    const QTemporaryDir folder;
+    writeCheckpoint(folder.path().toStdString(), document);
+    QString problem;
+    const auto model = load(folder.path().toStdString(), "cpu", problem);
+    QVERIFY2(model, qPrintable(problem));
+    const auto output = model->forward(requestOf(document["ids"].get<std::vector<TokenId>>()), StopToken());
+    QVERIFY(output.has_value());
+    const auto logits = document["logits"].get<Floats>();
+    QVERIFY(largestDifference(logits, allRows(*output->logits)) <= 1e-3 * deviation(logits));
+    for (const auto& [key, value] :
+         {std::pair("rope_theta", json(500000.0)), std::pair("sliding_window", json(4096))}) {
+      json changed = document;
+      changed["config"].erase(key);  // what then counts is the family's habit
+      json stated = document;
+      stated["config"][key] = value;
+      std::vector<Floats> rows;
+      for (const json& one : {changed, stated}) {
+        const QTemporaryDir other;
+        writeCheckpoint(other.path().toStdString(), one);
+        const auto opened = load(other.path().toStdString(), "cpu", problem);
+        QVERIFY2(opened, qPrintable(problem));
+        rows.push_back(allRows(
+            *opened->forward(requestOf(one["ids"].get<std::vector<TokenId>>()), StopToken())->logits));
+      }
+      QVERIFY(rows[0] == rows[1]);
+      QVERIFY(largestDifference(logits, rows[0]) > 1e-3 * deviation(logits));
+    }
+  }
   void cachedStepsAgreeWithOneForward_data() { conforms_data(); }
   // Token after token, across every bound at which a window closes or a rotation changes.
   void cachedStepsAgreeWithOneForward() {

@@ -100,21 +100,6 @@ struct Session {
   Engine engine{recordInMemory()};
 };
 
-// A byte-level tokenizer of the checkpoints' 64 tokens.
-void writeTokenizer(const std::string& folder) {
-  nlohmann::json vocabulary = nlohmann::json::object();
-  for (int i = 0; i < 64; ++i) vocabulary[std::string(1, static_cast<char>('0' + i))] = i;
-  const nlohmann::json document = {
-      {"version", "1.0"},
-      {"added_tokens", nlohmann::json::array()},
-      {"normalizer", nullptr},
-      {"pre_tokenizer", nullptr},
-      {"post_processor", nullptr},
-      {"decoder", nullptr},
-      {"model", {{"type", "BPE"}, {"vocab", vocabulary}, {"merges", nlohmann::json::array()}}}};
-  std::ofstream(folder + "/tokenizer.json") << document;
-}
-
 Status open(Session& session, const char* dtype = "f32", const char* head = kRanked) {
   const std::string folder = session.target.path().toStdString();
   writeCheckpoint(folder, referenceOf("llama-yarn.json"));
@@ -218,6 +203,45 @@ class TestDraftHead : public QObject {
     const auto embedding = head.model->weights(MatrixRole::embedding, 0, false, 40, 2);
     QVERIFY(embedding.has_value() &&
             *embedding == *base.model->weights(MatrixRole::embedding, 0, false, 40, 2));
+  }
+  void theWholeHeadIsLentWithoutACopy_data() {
+    QTest::addColumn<QString>("device");
+    QTest::addColumn<QString>("baseType");
+    QTest::addColumn<QString>("headType");
+    QTest::addColumn<int>("bytes");  // of fc [48, 96], the block, and the LM head [64, 48] where it is a copy
+    constexpr int kOwn = 48 * 96 + 2 * 48 * 48 + 2 * 24 * 48 + 3 * 80 * 48, kHead = 64 * 48;
+    QTest::newRow("f32") << "cpu" << "f32" << "f32" << 4 * kOwn;
+    QTest::newRow("bf16") << "cpu" << "bf16" << "bf16" << 2 * kOwn;
+    QTest::newRow("f16") << "cpu" << "f16" << "f16" << 2 * kOwn;
+    QTest::newRow("plain libtorch") << "cpu-reference" << "bf16" << "bf16" << 2 * kOwn;
+    QTest::newRow("other precision") << "cpu" << "f32" << "bf16" << 2 * (kOwn + kHead);
+  }
+  void theWholeHeadIsLentWithoutACopy() {
+    QFETCH(QString, device);
+    QFETCH(QString, baseType);
+    QFETCH(QString, headType);
+    QFETCH(int, bytes);
+    const auto open = [&](const Opened& base) {
+      return Head(kOneLayer, base.model.get(), qPrintable(device), qPrintable(headType));
+    };
+    const auto row = [](const Model& model, TokenId token) {
+      return *model.weights(MatrixRole::head, 0, false, token, 1);
+    };
+    const Opened base("llama-yarn", qPrintable(device), qPrintable(baseType));
+    const Head head = open(base);
+    QVERIFY2(head.model, head.problem.c_str());
+    QCOMPARE(head.model->info().bytes, std::int64_t{bytes});
+    QCOMPARE(head.model->memoryBytes(), std::int64_t{bytes});
+    if (headType == baseType) QCOMPARE(row(*head.model, 63), row(*base.model, 63));
+    // Heads on models that share their weights share theirs; on another model they do not.
+    const Opened same("llama-yarn", qPrintable(device), qPrintable(baseType));
+    const Head second = open(same);
+    QVERIFY2(second.model, second.problem.c_str());
+    QCOMPARE(second.model->memoryBytes(), std::int64_t{bytes / 2});
+    const Opened stranger("llama-linear", qPrintable(device), qPrintable(baseType));
+    const Head elsewhere = open(stranger);
+    QVERIFY2(elsewhere.model, elsewhere.problem.c_str());
+    QCOMPARE(elsewhere.model->memoryBytes(), std::int64_t{bytes});
   }
   void whatDoesNotFitIsRefused_data() {
     QTest::addColumn<QString>("patch");

@@ -19,8 +19,8 @@ QStringList references() {
   QStringList files;
   for (const QString& file : QDir(kReference).entryList({"*.json"}))
     if (!unsaid.contains(file.chopped(5).toStdString())) files.push_back(file);
-  for (const QString& file : QDir(kReference + "/gguf").entryList({"*.json"}))
-    if (file != "rules.json") files.push_back("gguf/" + file);
+  for (const QString& file : QDir(kReference + "/diffusion").entryList({"*.json"}))
+    files.push_back("diffusion/" + file);
   return files;
 }
 
@@ -35,6 +35,7 @@ QString problemOf(const GgufContents& contents, const json& document) {
   const auto logits = document["logits"].get<std::vector<float>>();
   ForwardRequest request;
   request.tokens = document["ids"].get<std::vector<TokenId>>();
+  if (model->capabilities().maskedDiffusion) request.visibility = Visibility::full;
   const std::size_t vocabulary = logits.size() / request.tokens.size();
   for (std::size_t i = 0; i < request.tokens.size(); ++i)
     request.logitRows.push_back(static_cast<std::int32_t>(i));
@@ -155,7 +156,7 @@ const std::vector<Variant>& mistakes() {
        [](GgufContents& contents) { contents.set("final_logit_softcapping", 2.0f); }},
       {"no positions", "granite.json",
        [](GgufContents& contents) { contents.set("rope.scaling.finetuned", false); }},
-      {"another local rotation", "gguf/olmo3.json",
+      {"another local rotation", "olmo3.json",
        [](GgufContents& contents) { contents.set("rope.freq_base_swa", 100.0f); }},
   };
   return list;
@@ -207,6 +208,35 @@ class TestGgufArchitectures : public QObject {
     QVERIFY(problemOf(contents, document).contains("deviations away"));
   }
 
+  void maskTokensAreRead() {
+    for (const char* name : {"diffusion/llada.json", "diffusion/dream.json"}) {
+      const json document = referenceOf(name);
+      const QTemporaryDir folder;
+      const std::string path = folder.filePath("model.gguf").toStdString();
+      const auto infoOf = [&](const Change& change) -> Result<ModelInfo> {
+        GgufContents contents = GgufRules(document).contents();
+        change(contents);
+        writeFile(path, ggufBytes(contents.metadata, contents.tensors));
+        DECOSCOPE_ASSIGN(const auto weights, openWeights(path));
+        return describeTransformer(*weights, path);
+      };
+      const auto info = infoOf([](GgufContents&) {});
+      QVERIFY2(info.has_value(), info ? "" : info.error().text().c_str());
+      QCOMPARE(info->maskToken, document["config"]["mask_token_id"].get<TokenId>());
+      const auto without =
+          infoOf([](GgufContents& contents) { contents.remove("/tokenizer.ggml.mask_token_id"); });
+      QVERIFY(!without && without.error().text().find("names no mask token") != std::string::npos);
+      const auto outside =
+          infoOf([](GgufContents& contents) { contents.set("/tokenizer.ggml.mask_token_id", 64u); });
+      QVERIFY(!outside && outside.error().text().find("64 is not in the vocabulary") != std::string::npos);
+    }
+  }
+  void refusesLladaThatShifts() {
+    const json document = referenceOf("diffusion/llada.json");
+    GgufContents contents = GgufRules(document).contents();
+    contents.set("/diffusion.shift_logits", true);
+    QVERIFY(problemOf(contents, document).contains("diffusion.shift_logits"));
+  }
   void refusesAPatternThatNamesOtherLayers() {
     const json document = referenceOf("gemma3-plain.json");
     GgufContents contents = GgufRules(document).contents();

@@ -114,6 +114,11 @@ float TransformerConfig::scale() const {
   return attentionScale > 0 ? attentionScale : 1.0f / std::sqrt(static_cast<float>(headSize));
 }
 
+std::optional<bool> ggufDiffuses(const std::string& architecture) {
+  const Family* family = familyOf(architecture, &Family::ggufNames);
+  return family ? std::optional(family->diffuses) : std::nullopt;
+}
+
 std::string supportedArchitectures() {
   std::string text;
   for (const Family& family : families())

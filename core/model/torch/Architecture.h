@@ -2,6 +2,7 @@
 // new family is one file in families/ and one line in Families.cpp, not new forward code.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,12 +24,14 @@ struct RopeScaling {
   bool truncate = true;                                    // yarn: whole dimensions as bounds
   double attentionFactor = 0;                              // on cosine and sine; 0: by the rule of the kind
   std::vector<float> shortFactors, longFactors;            // longrope, llama3 of GGUF (as shortFactors)
+  bool operator==(const RopeScaling&) const = default;
 };
 
 struct RopeConfig {
   double theta = 10000;
   int dimensions = 0;  // of each head, from its front; even
   RopeScaling scaling;
+  bool operator==(const RopeConfig&) const = default;
 };
 
 enum class NormKind { rootMeanSquare, layer };
@@ -64,6 +67,7 @@ struct MixtureConfig {
   bool sharedGated = false;      // its output is scaled by a sigmoid gate
   ExpertLayout layout = ExpertLayout::separate;
   std::vector<bool> sparse;  // by layer: whether it has experts; empty: everywhere
+  bool operator==(const MixtureConfig&) const = default;
 };
 
 struct TransformerConfig {
@@ -124,6 +128,7 @@ struct TransformerConfig {
     return mixture.experts > 0 && (mixture.sparse.empty() || mixture.sparse[static_cast<std::size_t>(layer)]);
   }
   float scale() const;
+  bool operator==(const TransformerConfig&) const = default;
 };
 
 // Tensor names; "{}" stands for the block's number, "{e}" for an expert's, "{h}" for a head's. Empty where
@@ -136,11 +141,13 @@ struct TensorNames {
   std::string router, expertGate, expertUp, expertDown, expertGateUp;
   std::string sharedGate, sharedUp, sharedDown, sharedSwitch;
   std::string fuse, ranked;  // of draft heads
+  bool operator==(const TensorNames&) const = default;
 };
 
 struct Architecture {
   TransformerConfig config;
   TensorNames names;
+  bool operator==(const Architecture&) const = default;
 };
 
 // Reads config.json of a folder, or a GGUF's metadata. Errors name the file and field; an unknown
@@ -150,6 +157,9 @@ Result<Architecture> architectureOf(const WeightFile& weights, const std::string
 Result<Architecture> architectureFromConfig(const std::string& text, const std::string& where);
 // What a file holds, with the role of each tensor.
 ModelInfo describe(const Architecture& architecture, const WeightFile& weights, const std::string& path);
+// Whether GGUF files of this general.architecture hold masked-diffusion models; nothing where it is not
+// supported.
+std::optional<bool> ggufDiffuses(const std::string& architecture);
 // What model_type and general.architecture may be, for messages and listings.
 std::string supportedArchitectures();
 

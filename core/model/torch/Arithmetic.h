@@ -31,11 +31,12 @@ class Arithmetic {
   virtual void rotate(at::Tensor& buffer, std::int64_t heads, std::int64_t headSize, const RotaryTable& table,
                       const std::vector<std::int32_t>& positions) = 0;
   // Puts keys and values of `queryKeyValue` into the cache from slot `base` on.
-  virtual void store(const TransformerConfig& config, Block& block, const at::Tensor& queryKeyValue,
+  virtual void store(const TransformerConfig& config, KeyValueCache& cache, const at::Tensor& queryKeyValue,
                      std::int64_t base) = 0;
   // `weights` (may be null) receives the probabilities [heads, rows, total].
-  virtual void attend(const TransformerConfig& config, const Block& block, const at::Tensor& queryKeyValue,
-                      const Visible& visible, at::Tensor& out, std::vector<float>* weights) = 0;
+  virtual void attend(const TransformerConfig& config, const Block& block, const KeyValueCache& cache,
+                      const at::Tensor& queryKeyValue, const Visible& visible, at::Tensor& out,
+                      std::vector<float>* weights) = 0;
   // in: [rows, 2 · width], gate then up, or [rows, width] where not gated.
   virtual void activate(Activation activation, bool gated, const at::Tensor& in, at::Tensor& out) = 0;
 };

@@ -5,6 +5,17 @@
 
 namespace decoscope {
 
+namespace {
+
+bool isKeptSo(const Linear& head, Precision precision, const LoadPlan& plan) {
+  if (head.bias.defined()) return false;
+  if (plan.packs) return !head.weight.defined() && head.packed.format == precision;
+  return head.weight.defined() && head.weight.device() == plan.device &&
+         head.weight.scalar_type() == plan.scalarType();
+}
+
+}  // namespace
+
 Status checkBase(const TransformerConfig& head, const Model* base, const std::string& path) {
   if (!base)
     return fail(
@@ -57,16 +68,18 @@ Result<std::vector<TokenId>> rankedTokens(const WeightFile& weights, const Trans
   return ranked;
 }
 
-Result<Linear> borrowedHead(const TransformerConfig& config, const std::vector<TokenId>& ranked,
-                            const LoadPlan& plan) {
+Result<std::shared_ptr<const Linear>> borrowedHead(const TransformerConfig& config,
+                                                   const std::vector<TokenId>& ranked, const LoadPlan& plan) {
   constexpr std::int64_t kRowsAtOnce = 1024;
+  const Precision precision = plan.precision == Precision::q4 ? Precision::q8 : plan.precision;
+  if (ranked.empty() && plan.baseHead && isKeptSo(*plan.baseHead, precision, plan)) return plan.baseHead;
   Linear layer;
   layer.inputs = config.width;
   layer.outputs = ranked.empty() ? config.vocabulary : static_cast<std::int64_t>(ranked.size());
   at::Tensor host;
   if (plan.packs)
     layer.packed.resize(static_cast<std::size_t>(layer.outputs), static_cast<std::size_t>(layer.inputs),
-                        plan.precision == Precision::q4 ? Precision::q8 : plan.precision);
+                        precision);
   else
     host = at::empty({layer.outputs, layer.inputs}, at::kFloat);
   const std::int64_t step = ranked.empty() ? kRowsAtOnce : 1;
@@ -82,7 +95,7 @@ Result<Linear> borrowedHead(const TransformerConfig& config, const std::vector<T
       std::copy(values.begin(), values.end(), host.data_ptr<float>() + row * layer.inputs);
   }
   if (!plan.packs) layer.weight = host.to(plan.device, plan.scalarType());
-  return layer;
+  return std::make_shared<const Linear>(std::move(layer));
 }
 
 }  // namespace decoscope

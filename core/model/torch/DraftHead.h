@@ -15,8 +15,9 @@ Status checkBase(const TransformerConfig& head, const Model* base, const std::st
 // entry.
 Result<std::vector<TokenId>> rankedTokens(const WeightFile& weights, const TransformerConfig& config,
                                           const TensorNames& names);
-// The base's LM head, those rows of it, in the plan's precision (q4: in 8 bits, as LM heads are).
-Result<Linear> borrowedHead(const TransformerConfig& config, const std::vector<TokenId>& ranked,
-                            const LoadPlan& plan);
+// The base's LM head, those rows of it, in the plan's precision (q4: in 8 bits, as LM heads are): the base's
+// own matrix where that is the same, else a copy.
+Result<std::shared_ptr<const Linear>> borrowedHead(const TransformerConfig& config,
+                                                   const std::vector<TokenId>& ranked, const LoadPlan& plan);
 
 }  // namespace decoscope

@@ -82,12 +82,12 @@ class KernelArithmetic final : public Arithmetic {
     });
   }
 
-  void store(const TransformerConfig& config, Block& block, const Tensor& queryKeyValue,
+  void store(const TransformerConfig& config, KeyValueCache& cache, const Tensor& queryKeyValue,
              std::int64_t base) override {
     const std::int64_t width = static_cast<std::int64_t>(config.keyValueHeads) * config.headSize,
                        stride = queryKeyValue.size(1);
     const float* source = queryKeyValue.const_data_ptr<float>();
-    float *keyCache = block.keys.data_ptr<float>(), *valueCache = block.values.data_ptr<float>();
+    float *keyCache = cache.keys.data_ptr<float>(), *valueCache = cache.values.data_ptr<float>();
     forRows(queryKeyValue.size(0), [&](std::int64_t row) {
       const float* keys = source + (row + 1) * stride - 2 * width;
       std::copy(keys, keys + width, keyCache + (base + row) * width);
@@ -95,8 +95,9 @@ class KernelArithmetic final : public Arithmetic {
     });
   }
 
-  void attend(const TransformerConfig& config, const Block& block, const Tensor& queryKeyValue,
-              const Visible& visible, Tensor& out, std::vector<float>* weights) override {
+  void attend(const TransformerConfig& config, const Block& block, const KeyValueCache& cache,
+              const Tensor& queryKeyValue, const Visible& visible, Tensor& out,
+              std::vector<float>* weights) override {
     const std::int64_t rows = queryKeyValue.size(0), heads = config.heads, headSize = config.headSize,
                        keyHeads = config.keyValueHeads, group = heads / keyHeads, total = visible.total(),
                        stride = queryKeyValue.size(1);
@@ -112,8 +113,8 @@ class KernelArithmetic final : public Arithmetic {
     std::vector<Turn> turns;
     std::int64_t turnedSize = 0;
     const auto cacheOf = [&](std::int64_t keyHead, const float* turned) {
-      return kernels::AttentionCache{block.keys.const_data_ptr<float>() + keyHead * headSize,
-                                     block.values.const_data_ptr<float>() + keyHead * headSize,
+      return kernels::AttentionCache{cache.keys.const_data_ptr<float>() + keyHead * headSize,
+                                     cache.values.const_data_ptr<float>() + keyHead * headSize,
                                      static_cast<std::size_t>(keyHeads * headSize),
                                      static_cast<std::size_t>(headSize), turned};
     };

@@ -17,9 +17,9 @@ void RotaryTable::prepare(std::int64_t length, std::int64_t regimeLength, at::De
 }
 
 std::int64_t Transformer::bytes() const {
-  std::int64_t sum =
-      head.bytes() + fuse.bytes() + (positions.defined() ? static_cast<std::int64_t>(positions.nbytes()) : 0);
-  if (embedding.defined() && !embedding.is_same(head.weight))
+  std::int64_t sum = (headIsLent ? 0 : head->bytes()) + fuse.bytes() +
+                     (positions.defined() ? static_cast<std::int64_t>(positions.nbytes()) : 0);
+  if (embedding.defined() && !embedding.is_same(head->weight))
     sum += static_cast<std::int64_t>(embedding.nbytes());
   for (const Block& block : blocks) {
     for (const Linear* layer : {&block.queryKeyValue, &block.attentionOutput, &block.mlpIn, &block.mlpOut})

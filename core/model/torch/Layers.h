@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -41,7 +42,11 @@ struct Block {
   Norm attentionNorm, postAttentionNorm, mlpNorm, postMlpNorm, queryNorm, keyNorm;
   Linear queryKeyValue, attentionOutput, mlpIn, mlpOut;  // `mlpIn`: gate rows, then up rows
   std::optional<Experts> experts;
-  at::Tensor sinks;         // [heads] f32
+  at::Tensor sinks;  // [heads] f32
+};
+
+// Of one block.
+struct KeyValueCache {
   at::Tensor keys, values;  // [capacity, key/value heads × head size] f32
 };
 
@@ -61,12 +66,14 @@ class RotaryTable {
   at::Tensor cosine_, sine_;
 };
 
+// Nothing in it changes once it is loaded.
 struct Transformer {
   TransformerConfig config;
   at::Tensor positions;  // learned, [context, width] f32
   std::vector<Block> blocks;
   Norm finalNorm;
-  Linear head;
+  std::shared_ptr<const Linear> head;
+  bool headIsLent = false;      // by the model that a draft head was made for, which counts its bytes
   Linear fuse;                  // of draft heads: [width, 2 · width]
   std::vector<TokenId> ranked;  // what the rows of the head stand for; empty: every token
   at::Tensor embedding;         // where rows are not read from the file: [vocabulary, width]

@@ -13,7 +13,7 @@ Result<at::Device> deviceOf(const std::string& name) {
     if (!at::hasCUDA())
       return fail(ErrorCode::unsupported, "there is no CUDA device", "--device " + name, "Use --device cpu.");
     try {
-      return at::Device(name == "auto" ? "cuda" : name);
+      return at::Device(name == "auto" || name == "cuda" ? "cuda:0" : name);
     } catch (const std::exception&) {
     }
   }

@@ -3,8 +3,10 @@
 
 #include <ATen/ATen.h>
 
+#include <memory>
+
 #include "core/model/Model.h"
-#include "core/model/torch/kernels/PackedMatrix.h"
+#include "core/model/torch/Layers.h"
 
 namespace decoscope {
 
@@ -17,6 +19,8 @@ struct LoadPlan {
   at::Device device = at::kCPU;
   bool packs = true;            // for the kernels of the CPU
   const Model* base = nullptr;  // lends a draft head its LM head
+  // The matrix itself, where the base keeps its weights as this backend does.
+  std::shared_ptr<const Linear> baseHead;
   // Of matrices that are not packed.
   at::ScalarType scalarType() const {
     return precision == Precision::f32 ? at::kFloat : precision == Precision::f16 ? at::kHalf : at::kBFloat16;

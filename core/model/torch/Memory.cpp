@@ -54,8 +54,9 @@ std::int64_t availableMemory(at::Device device) {
   return -1;
 }
 
-Status checkMemory(const ModelInfo& info, Precision precision, at::Device device) {
-  const MemoryEstimate estimate = estimateMemory(info, precision);
+Status checkMemory(const ModelInfo& info, Precision precision, at::Device device, WeightsAre weights) {
+  MemoryEstimate estimate = estimateMemory(info, precision);
+  if (weights == WeightsAre::shared) estimate.weights = 0;
   const std::int64_t available = availableMemory(device);
   if (available < 0 || estimate.total() <= available) return {};
   std::string smaller;

@@ -47,27 +47,28 @@ class TensorArithmetic final : public Arithmetic {
     view.narrow(2, half, half).copy_(b * cosine + a * sine);
   }
 
-  void store(const TransformerConfig& config, Block& block, const Tensor& queryKeyValue,
+  void store(const TransformerConfig& config, KeyValueCache& cache, const Tensor& queryKeyValue,
              std::int64_t base) override {
     const std::int64_t width = static_cast<std::int64_t>(config.keyValueHeads) * config.headSize,
                        first = queryKeyValue.size(1) - 2 * width, rows = queryKeyValue.size(0);
-    block.keys.narrow(0, base, rows).copy_(queryKeyValue.narrow(1, first, width));
-    block.values.narrow(0, base, rows).copy_(queryKeyValue.narrow(1, first + width, width));
+    cache.keys.narrow(0, base, rows).copy_(queryKeyValue.narrow(1, first, width));
+    cache.values.narrow(0, base, rows).copy_(queryKeyValue.narrow(1, first + width, width));
   }
 
-  void attend(const TransformerConfig& config, const Block& block, const Tensor& queryKeyValue,
-              const Visible& visible, Tensor& out, std::vector<float>* weights) override {
+  void attend(const TransformerConfig& config, const Block& block, const KeyValueCache& cache,
+              const Tensor& queryKeyValue, const Visible& visible, Tensor& out,
+              std::vector<float>* weights) override {
     const std::int64_t rows = queryKeyValue.size(0), total = visible.total(), heads = config.heads,
                        headSize = config.headSize;
-    const auto perHead = [&](const Tensor& cache) {
-      return cache.narrow(0, 0, total)
+    const auto perHead = [&](const Tensor& slots) {
+      return slots.narrow(0, 0, total)
           .view({total, config.keyValueHeads, headSize})
           .transpose(0, 1)
           .repeat_interleave(heads / config.keyValueHeads, 0);
     };
     const Tensor query =
         queryKeyValue.narrow(1, 0, heads * headSize).reshape({rows, heads, headSize}).transpose(0, 1);
-    Tensor scores = at::matmul(query, perHead(block.keys).transpose(1, 2)) * config.scale();
+    Tensor scores = at::matmul(query, perHead(cache.keys).transpose(1, 2)) * config.scale();
     if (config.attentionCap > 0) scores = at::tanh(scores / config.attentionCap) * config.attentionCap;
     if (!visible.everything()) scores = scores + maskOf(visible, scores.device());
     if (block.sinks.defined())
@@ -78,7 +79,7 @@ class TensorArithmetic final : public Arithmetic {
       weights->assign(host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel());
     }
     out.copy_(
-        at::matmul(probabilities, perHead(block.values)).transpose(0, 1).reshape({rows, heads * headSize}));
+        at::matmul(probabilities, perHead(cache.values)).transpose(0, 1).reshape({rows, heads * headSize}));
   }
 
   void activate(Activation activation, bool gated, const Tensor& in, Tensor& out) override {

@@ -41,6 +41,11 @@ std::vector<std::string> spellings(const std::string& name) {
   return list;
 }
 
+Result<std::shared_ptr<const Linear>> shared(Result<Linear> layer) {
+  if (!layer) return tl::unexpected<Error>(std::move(layer.error()));
+  return std::make_shared<const Linear>(std::move(*layer));
+}
+
 // Whole numbers of a file's rows, for a matrix that shares its tensor with others.
 using RowMap = std::function<std::int64_t(std::int64_t)>;
 
@@ -544,6 +549,7 @@ Status Loader::loadEnds(Transformer& model) const {
     DECOSCOPE_ASSIGN(model.fuse, linear({fuse}, 2 * d));
     DECOSCOPE_ASSIGN(model.ranked, rankedTokens(weights_, config_, names_));
     DECOSCOPE_ASSIGN(model.head, borrowedHead(config_, model.ranked, plan_));
+    model.headIsLent = model.head == plan_.baseHead;
     return {};
   }
   DECOSCOPE_ASSIGN(const WeightTensor* embedding, need(names_.embedding, {config_.vocabulary, d}));
@@ -552,13 +558,13 @@ Status Loader::loadEnds(Transformer& model) const {
     Part head;
     head.tensor = embedding;
     head.rows = config_.vocabulary;
-    DECOSCOPE_ASSIGN(model.head, linear({head}, d, true));
+    DECOSCOPE_ASSIGN(model.head, shared(linear({head}, d, true)));
   } else {
     DECOSCOPE_ASSIGN(const Part head, part(names_.head, -1, config_.vocabulary, d));
-    DECOSCOPE_ASSIGN(model.head, linear({head}, d, true));
+    DECOSCOPE_ASSIGN(model.head, shared(linear({head}, d, true)));
   }
   if (!plan_.packs) {
-    model.embedding = model.head.weight;
+    model.embedding = model.head->weight;
     if (!config_.tied) {
       Part table;
       table.tensor = embedding;

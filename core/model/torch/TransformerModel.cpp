@@ -14,6 +14,8 @@
 #include "core/model/torch/Architecture.h"
 #include "core/model/torch/Arithmetic.h"
 #include "core/model/torch/DraftHead.h"
+#include "core/model/torch/Interventions.h"
+#include "core/model/torch/LoadedWeights.h"
 #include "core/model/torch/Memory.h"
 #include "core/model/torch/RequestCheck.h"
 #include "core/model/torch/TransformerLoader.h"
@@ -30,21 +32,20 @@ constexpr std::int64_t kFirstCapacity = 512;  // slots of a new cache
 
 class TransformerModel final : public Model {
  public:
-  TransformerModel(Transformer transformer, ModelInfo info, std::shared_ptr<const WeightFile> file,
-                   const WeightTensor* embedding, const Model* base, at::Device device, Precision precision,
+  TransformerModel(std::shared_ptr<const LoadedWeights> weights, ModelInfo info, const LoadPlan& plan,
                    std::unique_ptr<Arithmetic> arithmetic, std::shared_ptr<kernels::Workers> workers)
-      : model_(std::move(transformer)),
+      : weights_(std::move(weights)),
+        model_(weights_->transformer),
         config_(model_.config),
         info_(std::move(info)),
-        file_(std::move(file)),
-        embedding_(embedding),
-        base_(base),
-        device_(device),
-        precision_(precision),
+        base_(plan.base),
+        device_(plan.device),
+        precision_(plan.precision),
         arithmetic_(std::move(arithmetic)),
         workers_(std::move(workers)),
         rotary_(config_.rope),
-        slidingRotary_(config_.slidingRope) {}
+        slidingRotary_(config_.slidingRope),
+        caches_(model_.blocks.size()) {}
 
   const ModelInfo& info() const override { return info_; }
   Capabilities capabilities() const override {
@@ -57,13 +58,14 @@ class TransformerModel final : public Model {
   }
   int cached() const override { return static_cast<int>(forest_.size()); }
   std::int64_t memoryBytes() const override {
-    return info_.bytes + 2 * capacity_ * keyWidth() * config_.layers * 4;
+    return info_.bytes / weights_.use_count() + 2 * capacity_ * keyWidth() * config_.layers * 4;
   }
   Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) override;
   Status retain(int prefix, std::span<const std::int32_t> slots) override;
   Result<std::unique_ptr<Logits>> readout(std::span<const float> vectors, bool norm) override;
   Result<std::vector<float>> weights(MatrixRole role, int layer, bool columns, std::int64_t first,
                                      std::int64_t count) const override;
+  const LoadedWeights* loaded() const { return weights_.get(); }
 
  private:
   // A forward under way.
@@ -108,16 +110,13 @@ class TransformerModel final : public Model {
   void addBranch(Pass& pass, TapSite site, int layer, const Norm& norm, Tensor& branch, Tensor& x);
   void tapBranch(Pass& pass, TapSite site, int layer, const Tensor& branch) const;
   Tensor logits(const Tensor& normed);
-  void changeResidual(const ForwardRequest& request, int layer, Tensor& x) const;
-  void changeNeurons(const ForwardRequest& request, int layer, Tensor& neurons) const;
   static bool watches(const Pass& pass, TapSite site, int layer);
   static void tap(Pass& pass, TapSite site, int layer, const Tensor& value);
 
-  Transformer model_;
+  std::shared_ptr<const LoadedWeights> weights_;  // may be those of other models too
+  const Transformer& model_;
   const TransformerConfig& config_;
   ModelInfo info_;
-  std::shared_ptr<const WeightFile> file_;  // embedding rows are read from the map
-  const WeightTensor* embedding_;
   const Model* base_;  // of a draft head: lends the embedding
   at::Device device_;
   Precision precision_;
@@ -125,6 +124,7 @@ class TransformerModel final : public Model {
   std::shared_ptr<kernels::Workers> workers_;
   RotaryTable rotary_, slidingRotary_;
   CacheForest forest_;
+  std::vector<KeyValueCache> caches_;  // by block
   std::int64_t capacity_ = 0, regime_ = 0;
   Workspace work_;
   Tensor logits_;
@@ -242,7 +242,7 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
 
 // A row of the embedding as it stands in the file.
 Status TransformerModel::embeddingRow(std::int64_t token, std::span<float> row) const {
-  DECOSCOPE_TRY(dequantise(*embedding_, token * config_.width, row));
+  DECOSCOPE_TRY(dequantise(*weights_->embedding, token * config_.width, row));
   if (precision_ == Precision::bf16)
     for (float& value : row) value = fromBfloat16(toBfloat16(value));
   return {};
@@ -299,13 +299,14 @@ Status TransformerModel::embed(const Pass& pass, Tensor& x) const {
 
 // Leaves the attention's result in `projected`, and its normed input in `normed`.
 void TransformerModel::attention(Pass& pass, int layer, Workspace& w) {
-  Block& block = model_.blocks[static_cast<std::size_t>(layer)];
+  const Block& block = model_.blocks[static_cast<std::size_t>(layer)];
   if (block.attentionNorm.present)
     arithmetic_->norm(block.attentionNorm, w.x, w.normed);
   else
     w.normed.copy_(w.x);
   tap(pass, TapSite::attentionInput, layer, w.normed);
   arithmetic_->linear(block.queryKeyValue, w.normed, w.queryKeyValue);
+  KeyValueCache& cache = caches_[static_cast<std::size_t>(layer)];
   const std::int64_t size = config_.headSize;
   if (config_.headNorm == HeadNorm::whole) {
     arithmetic_->normParts(block.queryNorm, w.queryKeyValue, 0, 1, queryWidth(), false);
@@ -320,11 +321,12 @@ void TransformerModel::attention(Pass& pass, int layer, Workspace& w) {
     arithmetic_->rotate(w.queryKeyValue, config_.heads + config_.keyValueHeads, size,
                         config_.localRope && config_.slides(layer) ? slidingRotary_ : rotary_,
                         pass.positions);
-  arithmetic_->store(config_, block, w.queryKeyValue, pass.base);
+  arithmetic_->store(config_, cache, w.queryKeyValue, pass.base);
   const bool watched = watches(pass, TapSite::attentionWeights, layer);
   std::vector<float> weights;
-  arithmetic_->attend(config_, block, w.queryKeyValue, config_.slides(layer) ? *pass.near : pass.visible,
-                      w.attended, watched ? &weights : nullptr);
+  arithmetic_->attend(config_, block, cache, w.queryKeyValue,
+                      config_.slides(layer) ? *pass.near : pass.visible, w.attended,
+                      watched ? &weights : nullptr);
   if (watched)
     tap(pass, TapSite::attentionWeights, layer,
         at::from_blob(weights.data(), {config_.heads, pass.rows, pass.visible.total()}, at::kFloat));
@@ -333,7 +335,7 @@ void TransformerModel::attention(Pass& pass, int layer, Workspace& w) {
 
 // Leaves the MLP's result in `projected`.
 void TransformerModel::mlp(Pass& pass, int layer, Workspace& w) {
-  Block& block = model_.blocks[static_cast<std::size_t>(layer)];
+  const Block& block = model_.blocks[static_cast<std::size_t>(layer)];
   if (block.mlpNorm.present)
     arithmetic_->norm(block.mlpNorm, w.x, w.normed);
   else if (!config_.sharedInputNorm)
@@ -440,15 +442,15 @@ Tensor TransformerModel::logits(const Tensor& normed) {
   const std::int64_t wanted = normed.size(0);
   // The buffer is used again once no handle holds it.
   if (!logits_.defined() || logits_.size(0) < wanted || logits_.storage().use_count() > 1)
-    logits_ = buffer(std::max<std::int64_t>(wanted, 1), model_.head.outputs);
+    logits_ = buffer(std::max<std::int64_t>(wanted, 1), model_.head->outputs);
   Tensor result = logits_.narrow(0, 0, wanted);
-  arithmetic_->linear(model_.head, normed, result);
+  arithmetic_->linear(*model_.head, normed, result);
   if (config_.logitScale != 1) result.mul_(config_.logitScale);
   if (config_.logitCap > 0) result.div_(config_.logitCap).tanh_().mul_(config_.logitCap);
   return result;
 }
 
-// ---- watching and changing ----
+// ---- watching ----
 
 bool TransformerModel::watches(const Pass& pass, TapSite site, int layer) {
   return std::any_of(pass.request.taps.begin(), pass.request.taps.end(),
@@ -462,41 +464,6 @@ void TransformerModel::tap(Pass& pass, TapSite site, int layer, const Tensor& va
     const Tensor host = value.to(at::kCPU, at::kFloat).contiguous();
     pass.taps[i] = {
         tap, host.sizes().vec(), {host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel()}};
-  }
-}
-
-void TransformerModel::changeResidual(const ForwardRequest& request, int layer, Tensor& x) const {
-  for (const Intervention& change : request.interventions) {
-    if (change.site != Intervention::Site::residual || change.layer != layer) continue;
-    Tensor rows = change.row < 0 ? x : x.narrow(0, change.row, 1);
-    if (change.kind == Intervention::Kind::scale) {
-      rows.mul_(change.vector.front());
-      continue;
-    }
-    const Tensor vector = at::tensor(change.vector).to(device_);
-    if (change.kind == Intervention::Kind::add) {
-      rows.add_(vector);
-    } else if (change.kind == Intervention::Kind::replace) {
-      rows.copy_(vector.expand_as(rows));
-    } else {
-      const Tensor direction = vector / vector.norm();
-      const Tensor present = at::matmul(rows, direction).unsqueeze(1);
-      rows.add_((change.value - present) * direction);
-    }
-  }
-}
-
-void TransformerModel::changeNeurons(const ForwardRequest& request, int layer, Tensor& neurons) const {
-  for (const Intervention& change : request.interventions) {
-    if (change.site != Intervention::Site::neuron || change.layer != layer) continue;
-    Tensor values = neurons.select(1, change.neuron);
-    if (change.row >= 0) values = values.narrow(0, change.row, 1);
-    if (change.kind == Intervention::Kind::add)
-      values.add_(change.value);
-    else if (change.kind == Intervention::Kind::scale)
-      values.mul_(change.value);
-    else
-      values.fill_(change.value);
   }
 }
 
@@ -530,7 +497,7 @@ Result<std::vector<float>> TransformerModel::weights(MatrixRole role, int layer,
   if (perLayer && (config_.sparse(layer) || (role == MatrixRole::gate && !config_.gated)))
     return fail(ErrorCode::unsupported, "layer " + std::to_string(layer) + " has no such matrix", info_.name);
   const Block* block = perLayer ? &model_.blocks[static_cast<std::size_t>(layer)] : nullptr;
-  const Linear& matrix = role == MatrixRole::down ? block->mlpOut : perLayer ? block->mlpIn : model_.head;
+  const Linear& matrix = role == MatrixRole::down ? block->mlpOut : perLayer ? block->mlpIn : *model_.head;
   const bool fromFile = role == MatrixRole::embedding && arithmetic_->packs();
   // Gate and up stand in one matrix.
   const std::int64_t before = role == MatrixRole::up && config_.gated ? config_.inner : 0;
@@ -591,11 +558,11 @@ void TransformerModel::reserveCache(std::int64_t slots) {
   // One text needs no more than the context; only several do.
   if (slots <= config_.context) capacity = std::min<std::int64_t>(capacity, config_.context);
   const std::int64_t cached = forest_.size();
-  for (Block& block : model_.blocks)
-    for (Tensor* cache : {&block.keys, &block.values}) {
+  for (KeyValueCache& cache : caches_)
+    for (Tensor* slots : {&cache.keys, &cache.values}) {
       Tensor grown = buffer(capacity, keyWidth());
-      if (cached > 0) grown.narrow(0, 0, cached).copy_(cache->narrow(0, 0, cached));
-      *cache = grown;
+      if (cached > 0) grown.narrow(0, 0, cached).copy_(slots->narrow(0, 0, cached));
+      *slots = grown;
     }
   capacity_ = capacity;  // last: should memory run out half way, the next call starts again
 }
@@ -614,7 +581,7 @@ Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots)
 void TransformerModel::moveSlots(std::int64_t first, std::span<const std::int32_t> slots) {
   const c10::InferenceMode guard;
   std::vector<Tensor*> caches;
-  for (Block& block : model_.blocks) caches.insert(caches.end(), {&block.keys, &block.values});
+  for (KeyValueCache& cache : caches_) caches.insert(caches.end(), {&cache.keys, &cache.values});
   if (!device_.is_cpu()) {
     const Tensor indices = at::tensor(std::vector<std::int64_t>(slots.begin(), slots.end())).to(device_);
     for (Tensor* cache : caches)
@@ -641,6 +608,12 @@ void TransformerModel::moveSlots(std::int64_t first, std::span<const std::int32_
   });
 }
 
+// The weights that a draft head borrows from; null where its base is another kind of model.
+const LoadedWeights* lenderOf(const Model* base) {
+  const auto* transformer = dynamic_cast<const TransformerModel*>(base);
+  return transformer ? transformer->loaded() : nullptr;
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile> weights,
@@ -651,25 +624,45 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     DECOSCOPE_ASSIGN(Architecture architecture, architectureOf(*weights, path));
     ModelInfo info = describe(architecture, *weights, path);
     DECOSCOPE_ASSIGN(LoadPlan plan, planOf(options, info.parameters));
+    const void* lender = nullptr;
     if (architecture.config.followsFeatures) {
       DECOSCOPE_TRY(checkBase(architecture.config, options.base, path));
       plan.base = options.base;
+      lender = options.base;
+      if (const LoadedWeights* lending = lenderOf(options.base)) {
+        plan.baseHead = lending->transformer.head;
+        lender = lending;
+      }
     }
-    DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device));
-    if (options.threads > 0) at::set_num_threads(options.threads);
     info.device = plan.device.str();
     info.dtype = kernels::weightFormatName(plan.precision);
+    const WeightsKey::Form form{architecture, plan.precision, plan.device, plan.packs, lender};
+    // A digest of large files takes long; nobody waits for one to hear that they do not fit.
+    if (!loadedWeights().any([&](const WeightsKey& key) { return key.form == form; }))
+      DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device));
     DECOSCOPE_ASSIGN(info.fingerprint, fileDigest(path));
+    if (options.threads > 0) at::set_num_threads(options.threads);
     auto workers = std::make_shared<kernels::Workers>(options.threads);
-    DECOSCOPE_ASSIGN(Transformer transformer,
-                     loadLayers(*weights, architecture, plan, *workers, options.progress, stop));
-    info.bytes = transformer.bytes();
-    info.rankedTokens = transformer.ranked;
-    const WeightTensor* embedding = findTensor(*weights, architecture.names.embedding);
+    auto present = WeightsAre::shared;
+    const auto read = [&](const ProgressFunction& progress) -> Result<LoadedWeights> {
+      present = WeightsAre::toLoad;
+      DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device));
+      DECOSCOPE_ASSIGN(Transformer transformer,
+                       loadLayers(*weights, architecture, plan, *workers, progress, stop));
+      return LoadedWeights{std::move(transformer), weights,
+                           findTensor(*weights, architecture.names.embedding)};
+    };
+    DECOSCOPE_ASSIGN(auto loaded,
+                     loadedWeights().get({info.fingerprint, form}, options.progress, stop, read));
+    if (present == WeightsAre::shared) {
+      DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device, present));
+      if (options.progress) options.progress(1, "Reading weights");
+    }
+    info.bytes = loaded->transformer.bytes();
+    info.rankedTokens = loaded->transformer.ranked;
     auto arithmetic = plan.packs ? makeKernelArithmetic(workers) : makeTensorArithmetic();
     return std::unique_ptr<Model>(std::make_unique<TransformerModel>(
-        std::move(transformer), std::move(info), std::move(weights), embedding, plan.base, plan.device,
-        plan.precision, std::move(arithmetic), std::move(workers)));
+        std::move(loaded), std::move(info), plan, std::move(arithmetic), std::move(workers)));
   } catch (const std::exception& exception) {
     return fail(ErrorCode::failed, std::string("the model could not be loaded: ") + exception.what(), path,
                 "If memory is short, try --dtype bf16, q8 or q4.");

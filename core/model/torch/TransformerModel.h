@@ -9,9 +9,12 @@
 
 namespace decoscope {
 
-// Loads the weights in the wanted precision onto the wanted device. `device` "cpu" uses this project's
-// kernels; "cpu-reference" runs the same forward through plain libtorch operations, as every other device
-// does (a cross-check for tests).
+// Loads the weights in the wanted precision onto the wanted device. Where a model of this process has the
+// same files in the same precision on the same device, its weights are shared: the new model has a cache,
+// threads and interventions of its own and costs no second copy, and both may run at once on two threads.
+// Whatever is shared, ModelInfo::bytes counts all weights, memoryBytes() the model's part of them. `device`
+// "cpu" uses this project's kernels; "cpu-reference" runs the same forward through plain libtorch operations,
+// as every other device does (a cross-check for tests).
 Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile> weights,
                                                const std::string& path, const LoadOptions& options,
                                                const StopToken& stop);

@@ -1,5 +1,6 @@
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -8,6 +9,19 @@
 #include "core/model/weights/WeightFile.h"
 
 namespace decoscope {
+
+namespace {
+
+constexpr std::size_t kPiece = 1 << 20;  // bytes
+
+}  // namespace
+
+std::optional<std::string> knownDigest(const std::string& path) {
+  const auto files = weightFiles(path);
+  const auto key = files ? digestKey(*files) : std::nullopt;
+  const auto digest = key ? findDigest(*key) : std::nullopt;
+  return digest ? std::optional("sha256:" + *digest) : std::nullopt;
+}
 
 Result<std::string> fileDigest(const std::string& path, DigestSource source) {
   DECOSCOPE_ASSIGN(const auto files, weightFiles(path));
@@ -19,7 +33,13 @@ Result<std::string> fileDigest(const std::string& path, DigestSource source) {
     return fail(ErrorCode::failed, "SHA-256 is not available");
   for (const std::string& name : files) {
     DECOSCOPE_ASSIGN(const auto file, MappedFile::open(name));
-    EVP_DigestUpdate(context.get(), file->bytes().data(), file->bytes().size());
+    // Piece by piece: what has been read need not stay in memory.
+    for (auto rest = file->bytes(); !rest.empty();) {
+      const auto piece = rest.first(std::min(rest.size(), kPiece));
+      EVP_DigestUpdate(context.get(), piece.data(), piece.size());
+      releasePages(piece);
+      rest = rest.subspan(piece.size());
+    }
   }
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned size = 0;

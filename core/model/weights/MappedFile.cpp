@@ -4,7 +4,9 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 namespace decoscope {
@@ -39,6 +41,13 @@ std::shared_ptr<const MappedFile> MappedFile::fromBytes(std::string path, std::v
 
 MappedFile::~MappedFile() {
   if (owned_.empty() && size_ > 0) ::munmap(const_cast<std::byte*>(data_), size_);
+}
+
+void releasePages(std::span<const std::byte> mapped) {
+  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(mapped.data());
+  const std::uintptr_t first = (begin + page - 1) / page * page, end = (begin + mapped.size()) / page * page;
+  if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
 }
 
 }  // namespace decoscope

@@ -34,4 +34,7 @@ class MappedFile {
   std::size_t size_;
 };
 
+// Tells the system that these bytes of a mapping are not needed soon. They can be read again at any time.
+void releasePages(std::span<const std::byte> mapped);
+
 }  // namespace decoscope

@@ -1,13 +1,11 @@
 #include "core/model/weights/WeightFile.h"
 
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 
 #include "core/model/weights/Gguf.h"
+#include "core/model/weights/MappedFile.h"
 #include "core/model/weights/Readers.h"
 
 namespace decoscope {
@@ -17,11 +15,7 @@ namespace fs = std::filesystem;
 }
 
 void WeightTensor::release() const {
-  if (!mapped) return;
-  static const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const auto begin = reinterpret_cast<std::uintptr_t>(data.data());
-  const std::uintptr_t first = (begin + page - 1) / page * page, end = (begin + data.size()) / page * page;
-  if (first < end) ::madvise(reinterpret_cast<void*>(first), end - first, MADV_DONTNEED);
+  if (mapped) releasePages(data);
 }
 
 std::int64_t WeightTensor::elements() const {

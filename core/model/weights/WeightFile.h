@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -134,5 +135,7 @@ Status dequantise(const WeightTensor& tensor, std::int64_t begin, std::span<floa
 // folder, known again by path, size, times and inode; `fresh` reads the files in any case.
 enum class DigestSource { cached, fresh };
 Result<std::string> fileDigest(const std::string& path, DigestSource source = DigestSource::cached);
+// The digest if it is known already; reads no weights.
+std::optional<std::string> knownDigest(const std::string& path);
 
 }  // namespace decoscope

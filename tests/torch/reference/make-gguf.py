@@ -38,10 +38,10 @@ class Model:
         rotation = self.config.get("rope_parameters") or {}
         self.rotation = rotation.get("full_attention", rotation)
         self.scaling = self.rotation.get("rope_type", "default")
-        self.width = self.first("hidden_size|n_embd")
-        self.heads = self.first("num_attention_heads|n_head")
+        self.width = self.first("hidden_size|n_embd|d_model")
+        self.heads = self.first("num_attention_heads|n_head|n_heads")
         self.head_size = self.config.get("head_dim") or self.width // self.heads
-        self.key_value_heads = self.first("num_kv_heads|num_key_value_heads") or self.heads
+        self.key_value_heads = self.first("num_kv_heads|num_key_value_heads|n_kv_heads") or self.heads
         if self.config["model_type"] == "falcon" and not self.config["new_decoder_architecture"]:
             self.key_value_heads = 1 if self.config["multi_query"] else self.heads
 
@@ -131,7 +131,7 @@ def write(name, path):
         if value is not None:
             entries[key] = (kind, value)
     for key, (kind, value) in entries.items():
-        adders[kind](f"{family['architecture']}.{key}", value)
+        adders[kind](key[1:] if key.startswith("/") else f"{family['architecture']}.{key}", value)
 
     size = model.first("vocab_size")
     writer.add_tokenizer_model("llama")

@@ -54,6 +54,8 @@ CASES = {
     "starcoder2": ("Starcoder2Config", dict(GROUPED, sliding_window=6)),
     "olmo": ("OlmoConfig", dict(GROUPED, clip_qkv=0.75)),
     "olmo2": ("Olmo2Config", dict(GROUPED)),
+    "olmo3": ("Olmo3Config", dict(GROUPED, num_hidden_layers=4, sliding_window=6,
+                                  rope_parameters={"full_attention": rope("yarn", factor=8.0, original_max_position_embeddings=16), "sliding_attention": rope("default")})),
     "olmoe": ("OlmoeConfig", dict(GROUPED, num_experts=4, num_experts_per_tok=2, clip_qkv=0.75)),
     "smollm3": ("SmolLM3Config", dict(GROUPED, no_rope_layer_interval=2)),
     "granite": ("GraniteConfig", dict(GROUPED, embedding_multiplier=3.0, attention_multiplier=0.2, residual_multiplier=0.6, logits_scaling=2.5)),
@@ -63,14 +65,11 @@ CASES = {
                                        rope_parameters=rope("yarn", factor=8.0, original_max_position_embeddings=16, beta_fast=32.0, beta_slow=1.0, truncate=False))),
 }
 
-# The same families without what a GGUF of them cannot say, so that its reader can be held against them too; in gguf/
-# those that we read only as GGUF.
+# The same families without what a GGUF of them cannot say, so that its reader can be held against them too.
 CASES |= {
     "gemma2-plain": ("Gemma2Config", dict(GROUPED, head_dim=16, sliding_window=6, query_pre_attn_scalar=16)),
     "gemma3-plain": ("Gemma3TextConfig", dict(GROUPED, head_dim=16, sliding_window=6, sliding_window_pattern=6, num_hidden_layers=7, query_pre_attn_scalar=16,
                                               rope_parameters={"full_attention": dict(rope("linear", factor=8.0), rope_theta=1e6), "sliding_attention": rope("default")})),
-    "gguf/olmo3": ("Olmo3Config", dict(GROUPED, num_hidden_layers=4, sliding_window=6,
-                                       rope_parameters={"full_attention": rope("yarn", factor=8.0, original_max_position_embeddings=16), "sliding_attention": rope("default")})),
     "olmoe-plain": ("OlmoeConfig", dict(COMMON, num_experts=4, num_experts_per_tok=2)),
     "qwen2-plain": ("Qwen2Config", dict(GROUPED, tie_word_embeddings=True)),
     "qwen3-plain": ("Qwen3Config", dict(GROUPED, head_dim=16)),
@@ -78,8 +77,54 @@ CASES |= {
     "starcoder2-plain": ("Starcoder2Config", dict(GROUPED, sliding_window=None)),
 }
 
+# Masked diffusion: transformers' net of the same blocks with every token in sight of every other, under the checkpoint's
+# own settings and tensor names.
+DIFFUSION = {
+    "diffusion/dream": ("Qwen2Config", dict(GROUPED), dict(architectures=["DreamModel"], model_type="Dream", mask_token_id=5), {}),
+    "diffusion/llada": ("LlamaConfig", dict(COMMON, rms_norm_eps=1e-5, rope_parameters=rope("default")),
+                        dict(architectures=["LLaDAModelLM"], model_type="llada", activation_type="silu", alibi=False, block_type="llama", d_model=48, mlp_hidden_size=80,
+                             n_layers=3, n_heads=4, n_kv_heads=4, max_sequence_length=128, vocab_size=VOCABULARY, embedding_size=VOCABULARY, rms_norm_eps=1e-5,
+                             rope=True, rope_theta=10000.0, weight_tying=False, mask_token_id=5, eos_token_id=1, pad_token_id=1),
+                        {"model.embed_tokens.": "model.transformer.wte.", "model.norm.": "model.transformer.ln_f.", "lm_head.": "model.transformer.ff_out.",
+                         "model.layers.": "model.transformer.blocks.", "input_layernorm": "attn_norm", "post_attention_layernorm": "ff_norm", "self_attn.o_proj": "attn_out",
+                         "self_attn.": "", "mlp.gate_proj": "ff_proj", "mlp.down_proj": "ff_out", "mlp.": ""}),
+}
+
+
+def numbers(tensor):
+    return [float(f"{v:.7g}") for v in tensor.flatten().tolist()]
+
+
+def make_diffusion(name):
+    kind, settings, own, renamed = DIFFUSION[name]
+    config = getattr(transformers, kind)(**settings)
+    model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="eager").eval()
+    shapes = {}
+    with torch.no_grad():
+        for key, values in model.state_dict().items():
+            for old, new in renamed.items():
+                key = key.replace(old, new)
+            shapes[key] = list(values.shape)
+            values.copy_(torch.from_numpy(weight(key, shapes[key])))
+        everything = torch.zeros(1, 1, len(PROMPT), len(PROMPT))
+        out = model(torch.tensor([PROMPT]), attention_mask=everything, output_hidden_states=True, output_attentions=True, use_cache=False)
+    assert (out.attentions[0] > 0).all()
+    document = {
+        "transformers": transformers.__version__,
+        "config": own if renamed else config.to_diff_dict() | settings | own,
+        "tensors": dict(sorted(shapes.items())),
+        "ids": PROMPT,
+        "logits": numbers(out.logits[0]),
+        "hidden_states_first": [numbers(h[0, 0]) for h in out.hidden_states],
+        "attentions_first": [numbers(a[0, :, 0]) for a in out.attentions],
+    }
+    (FOLDER / f"{name}.json").write_text(json.dumps(document, separators=(",", ":")) + "\n")
+    print(name, "std", round(float(out.logits.std()), 3), flush=True)
+
 
 def make(name):
+    if name in DIFFUSION:
+        return make_diffusion(name)
     kind, settings = CASES[name]
     config = getattr(transformers, kind)(**settings)
     with tempfile.TemporaryDirectory() as folder:
@@ -98,9 +143,6 @@ def make(name):
             greedy.append(int(top.indices[0]))
             ids.append(greedy[-1])
 
-    def numbers(tensor):
-        return [float(f"{v:.7g}") for v in tensor.flatten().tolist()]
-
     document = {
         "transformers": transformers.__version__,
         "config": written,
@@ -116,5 +158,5 @@ def make(name):
     print(name, "gap", round(gap, 5), "std", round(float(out.logits.std()), 3), flush=True)
 
 
-for name in sys.argv[1:] or CASES:
+for name in sys.argv[1:] or [*CASES, *DIFFUSION]:
     make(name)

@@ -3,8 +3,29 @@
 
 namespace decoscope {
 
+namespace {
+
+// Converters take the mask token from the configuration to the vocabulary's tokens.
+void readMask(const GgufReader& reader, TransformerConfig& c) {
+  constexpr const char* kKey = "tokenizer.ggml.mask_token_id";
+  c.diffusion = true;
+  const std::int64_t mask = reader.file().integer(kKey, -1);
+  if (mask >= 0 && mask < c.vocabulary) {
+    c.maskToken = static_cast<TokenId>(mask);
+    return;
+  }
+  reader.report({ErrorCode::badInput,
+                 mask < 0 ? "the file of a masked-diffusion model names no mask token"
+                          : "the mask token " + std::to_string(mask) + " is not in the vocabulary",
+                 reader.file().path() + ", field " + kKey, "Convert the model again, with its config.json."});
+}
+
+}  // namespace
+
 Family lladaFamily() {
-  return {{"llada"}, {}, [](const ConfigReader& reader, Architecture& architecture) {
+  return {{"llada"},
+          {"llada"},
+          [](const ConfigReader& reader, Architecture& architecture) {
             TransformerConfig& c = architecture.config;
             c.diffusion = true;
             c.layers = reader.layers("n_layers");
@@ -36,15 +57,32 @@ Family lladaFamily() {
             names.gate = block + "ff_proj.weight";
             names.up = block + "up_proj.weight";
             names.down = block + "ff_out.weight";
-          }};
+          },
+          [](const GgufReader& reader, Architecture& architecture) {
+            readMask(reader, architecture.config);
+            architecture.config.rotaryInterleaved = true;
+            constexpr const char* kShift = "diffusion.shift_logits";
+            const auto shift = reader.file().metadata().find(kShift);
+            if (shift != reader.file().metadata().end() && shift->second == MetadataValue(true))
+              reader.report({ErrorCode::unsupported,
+                             "LLaDA with logits for the next position is not supported",
+                             reader.file().path() + ", field " + kShift,
+                             {}});
+          },
+          true};
 }
 
+// The row of a token speaks for the one behind it, as Qwen 2's does.
 Family dreamFamily() {
-  return {{"Dream"}, {}, [](const ConfigReader& reader, Architecture& architecture) {
+  return {{"Dream"},
+          {"dream"},
+          [](const ConfigReader& reader, Architecture& architecture) {
             readLlama(reader, architecture);
             architecture.config.diffusion = true;
             architecture.config.maskToken = reader.integer("mask_token_id");
-          }};
+          },
+          [](const GgufReader& reader, Architecture& architecture) { readMask(reader, architecture.config); },
+          true};
 }
 
 }  // namespace decoscope

@@ -7,9 +7,9 @@ std::span<const Family> families() {
       llamaFamily(),        mistralFamily(),      mixtralFamily(), qwen2Family(),   qwen3Family(),
       qwen2MixtureFamily(), qwen3MixtureFamily(), gemmaFamily(),   gemma2Family(),  gemma3Family(),
       phiFamily(),          phi3Family(),         gpt2Family(),    gptNeoxFamily(), stableLmFamily(),
-      starCoder2Family(),   olmoFamily(),         olmo2Family(),   olmoeFamily(),   smolLm3Family(),
-      graniteFamily(),      falconFamily(),       gptOssFamily(),  lladaFamily(),   dreamFamily(),
-      eagleFamily()};
+      starCoder2Family(),   olmoFamily(),         olmo2Family(),   olmo3Family(),   olmoeFamily(),
+      smolLm3Family(),      graniteFamily(),      falconFamily(),  gptOssFamily(),  lladaFamily(),
+      dreamFamily(),        eagleFamily()};
   return all;
 }
 

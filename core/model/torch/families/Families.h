@@ -16,6 +16,7 @@ struct Family {
   // Problems are reported to the reader.
   void (*fromConfig)(const ConfigReader&, Architecture&) = nullptr;
   void (*fromGguf)(const GgufReader&, Architecture&) = nullptr;  // after readGguf(); null: nothing to add
+  bool diffuses = false;                                         // masked diffusion
 };
 
 std::span<const Family> families();
@@ -39,6 +40,7 @@ Family stableLmFamily();
 Family starCoder2Family();
 Family olmoFamily();
 Family olmo2Family();
+Family olmo3Family();
 Family olmoeFamily();
 Family smolLm3Family();
 Family graniteFamily();
