@@ -46,9 +46,13 @@ class Drafts {
     const Tensor states = statesAt(drafter_, tokens, places).view({count, plan_.most, -1});
     for (std::int64_t row = 0; row < count; ++row) {
       DraftChain chain;
+      const std::int64_t before = from_[static_cast<std::size_t>(row)];
+      const std::vector<TokenId>& text = texts_[static_cast<std::size_t>(row)]->tokens;
+      chain.tokens.assign(text.begin(), text.begin() + before);
       for (std::int64_t i = 0; i < plan_.most; ++i) {
         chain.acceptance.push_back(acceptance[row][i].item<double>());
-        if (tokens[row][from_[static_cast<std::size_t>(row)] + i].item<std::int64_t>() == end_) break;
+        chain.tokens.push_back(static_cast<TokenId>(tokens[row][before + i].item<std::int64_t>()));
+        if (chain.tokens.back() == end_) break;
       }
       chain.states = states[row].narrow(0, 0, chain.length()).clone();
       chains.push_back(std::move(chain));
