@@ -1,11 +1,11 @@
-// Training of SpecDec++'s head (Huang et al. 2024, arXiv 2405.19715; methods sheet §5). At every position of
-// a text's answer the drafter draws a token, which the target would accept with probability P = min(1, p ÷
-// q); read behind the others, the drafter's state at that token is what P is to be told from. The texts stand
-// for the target's samples: the target has learned from the same ones.
+// Training of SpecDec++'s head (Huang et al. 2024, arXiv 2405.19715; methods sheet §5): from the drafter's
+// state at a token that it drew, how probably the target accepts it. The texts stand for the target's
+// samples: it has learned from them, or written them.
 #include <algorithm>
 
 #include "core/train/nets/AcceptanceNet.h"
 #include "core/train/nets/DraftChains.h"
+#include "core/train/nets/DraftJudge.h"
 #include "core/train/nets/Objective.h"
 
 namespace decoscope::train {
@@ -26,8 +26,8 @@ struct Settings {
 
 class AcceptanceHead final : public Objective {
  public:
-  AcceptanceHead(Settings settings, AcceptanceNet head, Net target)
-      : settings_(settings), head_(std::move(head)), target_(std::move(target)) {}
+  AcceptanceHead(Settings settings, AcceptanceNet head, std::unique_ptr<DraftJudge> judge)
+      : settings_(settings), head_(std::move(head)), judge_(std::move(judge)) {}
 
   ParameterSet* head() override { return &head_; }
 
@@ -38,16 +38,11 @@ class AcceptanceHead final : public Objective {
                   "the head reads states of width " + std::to_string(head_.width()) +
                       ", the drafter's have " + std::to_string(config.width),
                   "the recipe's field shape.hidden_size");
-    if (config.followsFeatures || config.diffusion ||
-        config.vocabulary != target_.architecture().config.vocabulary)
-      return fail(ErrorCode::badInput,
-                  "an acceptance head needs a drafter that writes the target's own tokens",
-                  "the recipe's field start", "Choose a next-token model with the target's tokenizer.");
-    return {};
+    return judge_->prepare(drafter);
   }
 
   Loss loss(Net& drafter, const Batch& batch, const Place& place) override {
-    const Judged judged = judge(drafter, batch, place.generator, place.precision);
+    const Judged judged = judge_->judge(drafter, batch, place.generator, {settings_.mixing, place.precision});
     const Tensor logits = head_.logits(judged.states);
     Loss loss;
     loss.total = acceptanceLoss(logits, judged.acceptance, settings_.rejectionWeight);
@@ -64,68 +59,35 @@ class AcceptanceHead final : public Objective {
     at::Generator generator = at::detail::createCPUGenerator(settings_.seed);
     std::vector<Tensor> logits, acceptance;
     rows.forHeldOut(kRows, [&](const Batch& batch, std::span<const TrainingText>) {
-      const Judged judged = judge(drafter, batch, generator, precision);
+      const Judged judged = judge_->judge(drafter, batch, generator, {settings_.mixing, precision});
       logits.push_back(head_.logits(judged.states));
       acceptance.push_back(judged.acceptance);
     });
     if (logits.empty()) return {};
     const Tensor all = at::cat(logits), wanted = at::cat(acceptance);
+    std::vector<Measure> measures = {
+        {"held_out_loss", acceptanceLoss(all, wanted, settings_.rejectionWeight).item<double>(), "nats"},
+        {"held_out_area_under_curve", areaUnderCurve(estimatesOf(all), wanted), ""}};
     if (chains_.empty())
-      chains_ = draftChains(drafter, target_, rows, {settings_.starts, kLongest, settings_.seed, precision});
+      chains_ = judge_->chains(drafter, rows, {settings_.starts, kLongest, settings_.seed, precision});
+    if (chains_.empty()) return measures;
     const DraftFigures own = figuresOf(chains_, [&](const DraftChain& chain) {
       const Tensor estimates = estimatesOf(head_.logits(chain.states)).to(at::kDouble).contiguous();
       const auto* first = estimates.const_data_ptr<double>();
       return lengthByRule(chain, {first, first + estimates.numel()}, kThreshold, kShortest);
     });
-    const DraftFigures fixed = fixedLengthsThatAccept(chains_, own.accepted);
-    return {{"held_out_loss", acceptanceLoss(all, wanted, settings_.rejectionWeight).item<double>(), "nats"},
-            {"held_out_area_under_curve", areaUnderCurve(estimatesOf(all), wanted), ""},
-            {"held_out_drafted", own.drafted, "tokens"},
-            {"held_out_accepted", own.accepted, "tokens"},
-            {"held_out_wasted", own.wasted(), ""},
-            {"held_out_wasted_at_fixed_length", fixed.wasted(), ""}};
+    measures.push_back({"held_out_drafted", own.drafted, "tokens"});
+    measures.push_back({"held_out_accepted", own.accepted, "tokens"});
+    measures.push_back({"held_out_wasted", own.wasted(), ""});
+    measures.push_back(
+        {"held_out_wasted_at_fixed_length", fixedLengthsThatAccept(chains_, own.accepted).wasted(), ""});
+    return measures;
   }
 
  private:
-  // Drafted tokens: the drafter's states at them [n, width] and the target's probability to accept them [n].
-  struct Judged {
-    Tensor states, acceptance;
-  };
-
-  static Tensor statesOf(Net& net, const Tensor& tokens, at::ScalarType precision) {
-    NetRequest request;
-    request.tokens = tokens;
-    request.exits = {net.architecture().config.layers};
-    request.precision = precision;
-    return net.states(request).front();
-  }
-
-  Judged judge(Net& drafter, const Batch& batch, at::Generator generator, at::ScalarType precision) {
-    const c10::NoGradGuard guard;
-    const std::int64_t rows = batch.tokens.size(0), length = batch.tokens.size(1);
-    // Flat indices of what stands in answers, and of the positions before that it was drafted at.
-    Tensor inside = batch.answer & batch.text;
-    inside.select(1, 0).fill_(false);
-    const Tensor drafted = inside.reshape({-1}).nonzero().squeeze(1), before = drafted - 1;
-    const auto logitsBefore = [&](Net& net) {
-      return net.logits(statesOf(net, batch.tokens, precision).index_select(0, before), precision);
-    };
-    const Tensor q = logitsBefore(drafter);
-    const Tensor drawn = at::multinomial(at::softmax(q, -1), 1, true, generator).squeeze(1);
-    const Tensor acceptance = acceptanceOf(logitsBefore(target_), q, drawn);
-    // A share keeps the text's own token, so that not all that is read was drafted; those are not judged.
-    const Tensor own = at::rand({drawn.size(0)}, generator, at::TensorOptions(at::kFloat)) < settings_.mixing;
-    const Tensor flat = batch.tokens.reshape({-1});
-    const Tensor mixed =
-        flat.scatter(0, drafted, at::where(own, flat.index_select(0, drafted), drawn)).view({rows, length});
-    const Tensor kept = own.logical_not().nonzero().squeeze(1);
-    return {statesOf(drafter, mixed, precision).index_select(0, drafted.index_select(0, kept)),
-            acceptance.index_select(0, kept)};
-  }
-
   Settings settings_;
   AcceptanceNet head_;
-  Net target_;
+  std::unique_ptr<DraftJudge> judge_;
   std::vector<DraftChain> chains_;  // made once: they do not depend on the head
 };
 
@@ -147,9 +109,15 @@ Result<std::unique_ptr<Objective>> makeAcceptanceHead(const ObjectiveSetup& setu
                 where + ", field options");
   DECOSCOPE_ASSIGN(AcceptanceNet head,
                    AcceptanceNet::create(recipe.shape.dump(), where + ", field shape", recipe.seed));
-  DECOSCOPE_ASSIGN(Net target, setup.openNet(recipe.teacher));
+  std::unique_ptr<DraftJudge> judge;
+  if (recipe.features) {
+    DECOSCOPE_ASSIGN(judge, judgeByFeatures(setup.pathOf(recipe.teacher), setup.pathOf(recipe.start)));
+  } else {
+    DECOSCOPE_ASSIGN(Net target, setup.openNet(recipe.teacher));
+    judge = judgeByNet(std::move(target));
+  }
   return std::unique_ptr<Objective>(
-      std::make_unique<AcceptanceHead>(settings, std::move(head), std::move(target)));
+      std::make_unique<AcceptanceHead>(settings, std::move(head), std::move(judge)));
 }
 
 }  // namespace decoscope::train
