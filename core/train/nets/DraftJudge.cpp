@@ -62,7 +62,8 @@ class NetJudge final : public DraftJudge {
     const Tensor mixed = flat.scatter(0, drafted, at::where(own, flat.index_select(0, drafted), drawn));
     const Tensor kept = own.logical_not().nonzero().squeeze(1);
     const Tensor states = statesOf(drafter, mixed.view(batch.tokens.sizes()), {}, settings.precision);
-    return {states.index_select(0, drafted.index_select(0, kept)), acceptance.index_select(0, kept)};
+    return {drawn.index_select(0, kept), states.index_select(0, drafted.index_select(0, kept)),
+            acceptance.index_select(0, kept)};
   }
 
   std::vector<DraftChain> chains(Net& drafter, const Rows& rows, const ChainPlan& plan) override {
@@ -117,7 +118,8 @@ class FeatureJudge final : public DraftJudge {
         features.reshape({-1, width}).index_copy(0, keptDrafts, guesses.index_select(0, kept));
     const Tensor states = statesOf(drafter, mixed.view({rows, length}), guessed.view({rows, length, width}),
                                    settings.precision);
-    return {states.index_select(0, keptDrafts), acceptance.index_select(0, kept)};
+    return {drawn.index_select(0, kept), states.index_select(0, keptDrafts),
+            acceptance.index_select(0, kept)};
   }
 
  private:

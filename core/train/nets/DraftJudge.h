@@ -13,9 +13,10 @@
 
 namespace decoscope::train {
 
-// Drafted tokens: the drafter's states at them, f32 [n, width], and min(1, p ÷ q) of each, f32 [n].
+// Drafted tokens, int64 [n]: the drafter's states at them, f32 [n, width], and min(1, p ÷ q) of each, f32
+// [n].
 struct Judged {
-  at::Tensor states, acceptance;
+  at::Tensor tokens, states, acceptance;
 };
 
 struct JudgeSettings {
