@@ -25,6 +25,10 @@ Status FeatureFeed::check(const DecodeEnvironment& environment) const {
                 "the head reads features of width " + std::to_string(head.width) + ", the target's have " +
                     std::to_string(target.width),
                 head.name, "Choose the head that was trained for this target.");
+  if (!environment.target().model->capabilities().hiddenStates)
+    return fail(ErrorCode::unsupported,
+                "a draft head needs the target's hidden states, which it does not show", target.name,
+                "Choose another target.");
   return {};
 }
 

@@ -15,7 +15,8 @@ class FeatureFeed {
   // `role`: the head's.
   explicit FeatureFeed(std::string role) : role_(std::move(role)) {}
 
-  // Error badInput where the role's model is no head for this target.
+  // Errors: badInput where the role's model is no head for this target, unsupported where that shows no
+  // states.
   Status check(const DecodeEnvironment& environment) const;
 
   // As a proposer's functions of these names are described.
