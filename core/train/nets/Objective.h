@@ -73,9 +73,10 @@ Result<std::unique_ptr<Objective>> makeDistillation(const ObjectiveSetup& setup)
 Result<std::unique_ptr<Objective>> makeFeatureHead(const ObjectiveSetup& setup);
 
 // The head that ends SpecDec++'s drafts, on the frozen drafter `start` beside the frozen target `teacher`
-// (Huang et al. 2024, arXiv 2405.19715; methods sheet §5, training). Options: rejection_weight (w of the
-// cross-entropy), mixing (r: share of drafted tokens that the text's own replace), starts (drafts that
-// evaluation makes in each held-out text).
+// (Huang et al. 2024, arXiv 2405.19715; methods sheet §5, training); with features the drafter is a draft
+// head of `teacher`, which is not run (DraftJudge.h). Options: rejection_weight (w of the cross-entropy),
+// mixing (r: share of drafted tokens that the text's own replace), starts (drafts that evaluation makes in
+// each held-out text).
 Result<std::unique_ptr<Objective>> makeAcceptanceHead(const ObjectiveSetup& setup);
 
 // Σ over the vocabulary, one number a row; `draft` and `target` are logits [n, vocabulary].
