@@ -246,6 +246,26 @@ class TestDraftJudge : public QObject {
     QCOMPARE(judged.tokens.size(0), place);
   }
 
+  // What a drafter has learned from is left out, features and all.
+  void skippedTextsAreNotRead() {
+    const auto tokenizer = loadModelTokenizer(target_);
+    QVERIFY(tokenizer.has_value());
+    Rows::Source source;
+    source.file = withFeatures().toStdString();
+    source.texts = 500;
+    source.features = true;
+    source.width = 32;
+    source.heldOut = 0;
+    const auto all = Rows::read(source, **tokenizer, Packing::texts, kLength, 5);
+    source.skip = 490;
+    const auto last = Rows::read(source, **tokenizer, Packing::texts, kLength, 5);
+    QVERIFY(all && last);
+    QCOMPARE(all->texts(), std::int64_t{500});
+    QCOMPARE(last->texts(), std::int64_t{10});
+    QVERIFY(at::equal(last->batch(0, 10).tokens, all->batch(490, 10).tokens));
+    QVERIFY(at::equal(last->batch(0, 10).features, all->batch(490, 10).features));
+  }
+
   void mixedInTokensAreNotJudged() {
     auto net = frozenNet(drafter_), target = frozenNet(target_);
     const auto texts = rows(false);

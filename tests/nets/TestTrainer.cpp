@@ -143,6 +143,7 @@ class TestTrainer : public QObject {
     QTest::newRow("not JSON") << "{" << "not JSON";
     QTest::newRow("unknown field") << R"({"lerning_rate":1})" << "lerning_rate";
     QTest::newRow("no steps") << R"({"schedule":{"rows":1,"length":8,"learning_rate":1}})" << "steps";
+    QTest::newRow("nothing left") << R"({"skip":10})" << "skip";
     QTest::newRow("wrong kind") << R"({"texts":"many"})" << "texts";
     QTest::newRow("rows")
         << R"({"schedule":{"steps":1,"rows":3,"micro_rows":2,"length":8,"learning_rate":1}})"

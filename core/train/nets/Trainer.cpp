@@ -97,6 +97,7 @@ std::string Training::fingerprint() const {
                           {"start", recipe_.start},          {"teacher", recipe_.teacher},
                           {"rows", recipe_.schedule.rows},   {"length", recipe_.schedule.length},
                           {"steps", recipe_.schedule.steps}, {"rate", recipe_.schedule.learningRate}};
+  if (recipe_.skip > 0) facts["skip"] = recipe_.skip;
   return std::to_string(std::hash<std::string>{}(facts.dump()));
 }
 
@@ -123,6 +124,7 @@ Status Training::prepare() {
   Rows::Source source;
   source.file = options_.corpusFile;
   source.texts = recipe_.texts;
+  source.skip = recipe_.skip;
   source.features = recipe_.features;
   source.width = config.width;
   DECOSCOPE_ASSIGN(rows_,
