@@ -90,6 +90,7 @@ Result<FigureMeasurement> FigureMeasurer::measured(const ModelFigure& figure) {
       return kneserNeyRatio(figure);
     case FigureKind::acceptanceRate:
     case FigureKind::meanAcceptedLength:
+    case FigureKind::wastedShare:
       return acceptance(figure);
     case FigureKind::speedRatio:
       return speedRatio(figure);
@@ -173,9 +174,16 @@ Result<FigureMeasurement> FigureMeasurer::acceptance(const ModelFigure& figure) 
   if (sum.rounds == 0)
     return fail(ErrorCode::badInput, "the method '" + figure.run.method + "' proposed nothing");
   FigureMeasurement measurement;
-  measurement.value = figure.kind == FigureKind::acceptanceRate
-                          ? quotient(real(sum.accepted), real(sum.tested))
-                          : quotient(real(sum.accepted), real(sum.rounds));
+  switch (figure.kind) {
+    case FigureKind::acceptanceRate:
+      measurement.value = quotient(real(sum.accepted), real(sum.tested));
+      break;
+    case FigureKind::wastedShare:
+      measurement.value = 1 - quotient(real(sum.accepted), real(sum.proposed));
+      break;
+    default:
+      measurement.value = quotient(real(sum.accepted), real(sum.rounds));
+  }
   measurement.inputs = {{"accepted", real(sum.accepted)},
                         {"tested", real(sum.tested)},
                         {"proposed", real(sum.proposed)},

@@ -75,7 +75,8 @@ struct Use {
 Result<Use> useOf(const BundledModel& model) {
   if (!model.role.empty() && model.role != "target") {
     const std::string target = model.targets.empty() ? std::string() : model.targets.front();
-    return Use{model.role == "head" ? "eagle" : "chain", target, model.role};
+    const std::string method = model.role == "head" ? "eagle" : "chain";
+    return Use{model.methods.empty() ? method : model.methods.front(), target, model.role};
   }
   DECOSCOPE_ASSIGN(const ModelInfo info, describeModel(model.path));
   return Use{capabilitiesOf(info).maskedDiffusion ? "llada" : "sampling", model.path, {}};

@@ -23,39 +23,21 @@ struct Layer {
   std::vector<float> weight, bias;
 };
 
-struct Shape {
-  int width = 0, blocks = 0;
-  bool shared = false;
-};
-
 fs::path folderOf(const std::string& path) {
   std::error_code error;
   return fs::is_directory(path, error) ? fs::path(path) : fs::path(path).parent_path();
 }
 
-json configOf(const std::string& path) {
-  const std::string text = readBeginning(folderOf(path) / "config.json", kLargestConfig);
-  return json::parse(text, [](int depth, json::parse_event_t, json&) { return depth < 16; }, false);
+json parsed(const std::string& config) {
+  return json::parse(config, [](int depth, json::parse_event_t, json&) { return depth < 16; }, false);
 }
 
-Result<Shape> shapeOf(const std::string& path) {
-  const json config = configOf(path);
-  const std::string where = (folderOf(path) / "config.json").string();
-  const auto integer = [&](const char* key, std::int64_t most) -> Result<int> {
-    const auto found = config.find(key);
-    if (found == config.end() || !found->is_number_integer() || found->get<std::int64_t>() < 0 ||
-        found->get<std::int64_t>() > most)
-      return fail(ErrorCode::badInput, "a whole number up to " + std::to_string(most) + " is needed",
-                  where + ", field " + key);
-    return found->get<int>();
-  };
-  Shape shape;
-  DECOSCOPE_ASSIGN(shape.width, integer("hidden_size", 1 << 20));
-  DECOSCOPE_ASSIGN(shape.blocks, integer("num_blocks", kMostBlocks));
-  shape.shared = config.contains("shared_blocks") && config["shared_blocks"] == true;
-  if (shape.width == 0)
-    return fail(ErrorCode::badInput, "the width must be positive", where + ", field hidden_size");
-  return shape;
+std::string configOf(const std::string& path) {
+  return readBeginning(folderOf(path) / "config.json", kLargestConfig);
+}
+
+Result<AcceptanceShape> shapeOf(const std::string& path) {
+  return acceptanceShape(configOf(path), (folderOf(path) / "config.json").string());
 }
 
 // The shape is held against the file before anything is allocated.
@@ -79,7 +61,7 @@ Result<Layer> layerOf(const WeightFile& file, const std::string& name, int outpu
   return layer;
 }
 
-ModelInfo infoOf(const std::string& path, const Shape& shape, const WeightFile& file) {
+ModelInfo infoOf(const std::string& path, const AcceptanceShape& shape, const WeightFile& file) {
   ModelInfo info;
   info.name = folderOf(path).filename().string();
   info.path = path;
@@ -188,23 +170,42 @@ class AcceptanceHead final : public Model {
 
 }  // namespace
 
+Result<AcceptanceShape> acceptanceShape(const std::string& text, const std::string& where) {
+  const json config = parsed(text);
+  const auto integer = [&](const char* key, std::int64_t most) -> Result<int> {
+    const auto found = config.find(key);
+    if (found == config.end() || !found->is_number_integer() || found->get<std::int64_t>() < 0 ||
+        found->get<std::int64_t>() > most)
+      return fail(ErrorCode::badInput, "a whole number up to " + std::to_string(most) + " is needed",
+                  where + ", field " + key);
+    return found->get<int>();
+  };
+  AcceptanceShape shape;
+  DECOSCOPE_ASSIGN(shape.width, integer("hidden_size", 1 << 20));
+  DECOSCOPE_ASSIGN(shape.blocks, integer("num_blocks", kMostBlocks));
+  shape.shared = config.contains("shared_blocks") && config["shared_blocks"] == true;
+  if (shape.width == 0)
+    return fail(ErrorCode::badInput, "the width must be positive", where + ", field hidden_size");
+  return shape;
+}
+
 bool isAcceptanceHead(const std::string& path) {
-  const json config = configOf(path);
+  const json config = parsed(configOf(path));
   return config.is_object() && config.contains("model_type") &&
          config["model_type"] == kAcceptanceArchitecture;
 }
 
 Result<ModelInfo> describeAcceptanceHead(const std::string& path) {
-  DECOSCOPE_ASSIGN(const Shape shape, shapeOf(path));
+  DECOSCOPE_ASSIGN(const AcceptanceShape shape, shapeOf(path));
   DECOSCOPE_ASSIGN(const auto file, openWeights(path));
   return infoOf(path, shape, *file);
 }
 
 Result<std::unique_ptr<Model>> loadAcceptanceHead(const std::string& path) {
-  DECOSCOPE_ASSIGN(const Shape shape, shapeOf(path));
+  DECOSCOPE_ASSIGN(const AcceptanceShape shape, shapeOf(path));
   DECOSCOPE_ASSIGN(const auto file, openWeights(path));
   std::vector<Layer> blocks;
-  for (int i = 0; i < (shape.shared ? std::min(1, shape.blocks) : shape.blocks); ++i) {
+  for (int i = 0; i < shape.stored(); ++i) {
     DECOSCOPE_ASSIGN(Layer block, layerOf(*file, "blocks." + std::to_string(i), shape.width, shape.width));
     blocks.push_back(std::move(block));
   }

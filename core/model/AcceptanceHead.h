@@ -6,6 +6,7 @@
 // blocks are all blocks.0, as in the released checkpoint.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 
@@ -14,6 +15,15 @@
 namespace decoscope {
 
 inline constexpr const char* kAcceptanceArchitecture = "specdec-pp";
+
+struct AcceptanceShape {
+  int width = 0, blocks = 0;
+  bool shared = false;  // one block, gone through `blocks` times
+
+  int stored() const { return shared ? std::min(1, blocks) : blocks; }  // blocks in the file
+};
+// Of a config.json's text. Errors name the field after `where`.
+Result<AcceptanceShape> acceptanceShape(const std::string& config, const std::string& where);
 
 // Whether the folder's configuration calls itself one.
 bool isAcceptanceHead(const std::string& path);

@@ -92,13 +92,24 @@ Status Engine::loadModel(const std::string& role, const std::string& name, const
   if (present != slots_.end() && present->second->name == name &&
       present->second->options.dtype == options.dtype && present->second->options.device == options.device)
     return {};
+  DECOSCOPE_ASSIGN(auto slot, openSlot(role, name, options, stop));
+  adoptSlot(role, std::move(slot));
+  return {};
+}
+
+// A model that borrows does so from the target.
+Result<std::unique_ptr<Engine::Slot>> Engine::openSlot(const std::string& role, const std::string& name,
+                                                       const LoadOptions& options,
+                                                       const StopToken& stop) const {
+  auto slot = std::make_unique<Slot>();
+  slot->name = name;
+  slot->options = options;
   LoadOptions complete = options;
   const auto target = slots_.find("target");
-  if (role != "target" && target != slots_.end()) complete.base = target->second->loaded.model.get();
-  DECOSCOPE_ASSIGN(LoadedModel loaded, decoscope::loadModel(name, complete, stop));
-  adoptModel(role, name, std::move(loaded));
-  slots_[role]->options = options;
-  return {};
+  const bool other = role != "target" && target != slots_.end();
+  if (other) complete.base = target->second->loaded.model.get();
+  DECOSCOPE_ASSIGN(slot->loaded, decoscope::loadModel(name, complete, stop));
+  return slot;
 }
 
 Status Engine::loadModels(const std::map<std::string, std::string>& names, const LoadOptions& options,
@@ -117,18 +128,24 @@ Status Engine::loadModels(const std::map<std::string, Choice>& choices, const St
 }
 
 void Engine::adoptModel(const std::string& role, std::string name, LoadedModel model) {
-  decoder_.reset();
-  info_ = {};
-  measured_.clear();
   auto slot = std::make_unique<Slot>();
   slot->name = std::move(name);
   slot->loaded = std::move(model);
+  adoptSlot(role, std::move(slot));
+}
+
+void Engine::adoptSlot(const std::string& role, std::unique_ptr<Slot> slot) {
+  decoder_.reset();
+  info_ = {};
+  measured_.clear();
+  cast_.clear();
   slot->role.model = slot->loaded.model.get();
   if (role == "target") {
     // What was made for the target before: heads that borrow from it, and models that nobody chose.
     for (const auto& [other, made] : slots_)
-      if (made->base && !made->bundled) dropped_[other] = {made->name, made->options};
-    std::erase_if(slots_, [](const auto& entry) { return entry.second->base || entry.second->bundled; });
+      if (made->base) dropped_[other] = {made->name, made->options};
+    std::erase_if(slots_, [](const auto& entry) { return entry.second->base != nullptr; });
+    fillings_.clear();
   } else {
     if (slot->role.model->capabilities().followsFeatures)
       if (const auto target = slots_.find("target"); target != slots_.end())
@@ -138,29 +155,42 @@ void Engine::adoptModel(const std::string& role, std::string name, LoadedModel m
   slots_[role] = std::move(slot);
 }
 
-// Loads what a method needs and nobody chose: a head again for another target, or the bundled model made for
-// it.
+// Casts a method's roles. What nobody chose is loaded: a head again for another target, or the bundled model
+// made for it.
 Status Engine::fillRoles(const MethodInfo& method, const ParamSet& parameters, const StopToken& stop) {
   const auto target = slots_.find("target");
   if (target == slots_.end()) return {};
-  for (const std::string& role : method.rolesFor ? method.rolesFor(parameters) : method.roles) {
-    if (slots_.contains(role)) continue;
-    if (const auto dropped = dropped_.find(role); dropped != dropped_.end()) {
+  const std::vector<std::string> roles = method.rolesFor ? method.rolesFor(parameters) : method.roles;
+  for (const std::string& role : roles)
+    if (const auto dropped = dropped_.find(role); dropped != dropped_.end() && !slots_.contains(role)) {
       const Choice choice = dropped->second;
       DECOSCOPE_TRY(loadModel(role, choice.name, choice.options, stop));
-      continue;
     }
-    DECOSCOPE_ASSIGN(const auto bundled, bundledFor(role, target->second->role.model->info()));
+  cast_.clear();
+  std::map<std::string, const ModelInfo*> around;
+  for (const auto& [role, slot] : slots_) {
+    cast_[role] = slot.get();
+    around[role] = &slot->role.model->info();
+  }
+  for (const std::string& role : roles) {
+    if (cast_.contains(role)) continue;
+    DECOSCOPE_ASSIGN(const auto bundled, bundledFor(role, method.name, around));
     if (!bundled) continue;
-    DECOSCOPE_TRY(loadModel(role, bundled->path, target->second->options, stop));
-    slots_[role]->bundled = true;
+    std::unique_ptr<Slot>& filling = fillings_[bundled->path];
+    if (!filling) {
+      DECOSCOPE_ASSIGN(filling, openSlot(role, bundled->path, target->second->options, stop));
+      filling->role.model = filling->loaded.model.get();
+    }
+    cast_[role] = filling.get();
+    around[role] = &filling->role.model->info();
   }
   return {};
 }
 
 const Model* Engine::model(const std::string& role) const {
-  const auto slot = slots_.find(role);
-  return slot == slots_.end() ? nullptr : slot->second->role.model;
+  if (const auto slot = slots_.find(role); slot != slots_.end()) return slot->second->role.model;
+  const auto filling = cast_.find(role);
+  return filling == cast_.end() ? nullptr : filling->second->role.model;
 }
 
 std::shared_ptr<const Tokenizer> Engine::tokenizer() const {
@@ -174,8 +204,8 @@ std::vector<ModelIdentity> Engine::identities() const {
     const ModelInfo& info = slot.role.model->info();
     result.push_back({role, info.name, info.path, info.fingerprint, info.dtype, info.device});
   };
-  if (const auto target = slots_.find("target"); target != slots_.end()) add("target", *target->second);
-  for (const auto& [role, slot] : slots_)
+  if (const auto target = cast_.find("target"); target != cast_.end()) add("target", *target->second);
+  for (const auto& [role, slot] : cast_)
     if (role != "target") add(role, *slot);
   return result;
 }
@@ -268,8 +298,9 @@ Result<RunId> Engine::startRun(const RunRequest& request) {
 // Makes `info` the current run with the environment at its prompt (fresh) or where it stands.
 Status Engine::prepare(const RunInfo& info, bool fresh) {
   DECOSCOPE_ASSIGN(const MethodInfo* method, MethodRegistry::instance().find(info.method));
+  DECOSCOPE_TRY(fillRoles(*method, info.parameters, StopToken()));
   std::map<std::string, RoleModel*> roles;
-  for (auto& [role, slot] : slots_) roles[role] = &slot->role;
+  for (const auto& [role, slot] : cast_) roles[role] = &slot->role;
   DECOSCOPE_TRY(checkNeeds(*method, info.parameters, roles));
   if (fresh) {
     environment_ = DecodeEnvironment();
@@ -405,7 +436,7 @@ Status Engine::replay(const std::vector<LineSegment>& line, const StopToken& sto
           DECOSCOPE_TRY(decoder_->importState(*state));
       }
     } else {
-      DECOSCOPE_TRY(enter(quiet));
+      DECOSCOPE_TRY(prepare(quiet, false));
     }
     fresh = false;
     for (StepIndex index = segment.first; index < segment.end; ++index) {
@@ -504,6 +535,7 @@ Result<RunId> Engine::fork(const ForkRequest& request, const StopToken& stop,
       DECOSCOPE_TRY(replay(line, stop, progress));
     }
   }
+  DECOSCOPE_TRY(fillRoles(*method, info.parameters, stop));  // the line's own methods may have cast others
   info.models = identities();
   DECOSCOPE_TRY(prepare(info, false));
   nextStep_ = request.step;

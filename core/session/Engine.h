@@ -97,10 +97,12 @@ class Engine {
     std::shared_ptr<const Model> base;  // what the model borrows from
     LoadedModel loaded;
     RoleModel role;
-    bool bundled = false;  // nobody chose it
   };
 
   Status prepare(const RunInfo& info, bool fresh);
+  Result<std::unique_ptr<Slot>> openSlot(const std::string& role, const std::string& name,
+                                         const LoadOptions& options, const StopToken& stop) const;
+  void adoptSlot(const std::string& role, std::unique_ptr<Slot> slot);
   Status fillRoles(const MethodInfo& method, const ParamSet& parameters, const StopToken& stop);
   Status enter(const RunInfo& info);
   Status replay(const std::vector<LineSegment>& line, const StopToken& stop, const ProgressFunction& progress,
@@ -113,8 +115,10 @@ class Engine {
   std::vector<ModelIdentity> identities() const;
 
   Recording recording_;
-  std::map<std::string, std::unique_ptr<Slot>> slots_;
-  std::map<std::string, Choice> dropped_;  // heads of an earlier target, by role
+  std::map<std::string, std::unique_ptr<Slot>> slots_;     // what was chosen, by role
+  std::map<std::string, std::unique_ptr<Slot>> fillings_;  // bundled models for roles nobody chose, by path
+  std::map<std::string, Slot*> cast_;                      // who plays which role in the current method
+  std::map<std::string, Choice> dropped_;                  // heads of an earlier target, by role
   RunInfo info_;
   StepIndex nextStep_ = 0;
   DecodeEnvironment environment_;

@@ -8,10 +8,16 @@ namespace decoscope {
 
 namespace {
 
-constexpr std::array<const char*, 9> kKindNames = {
-    "bits-per-byte", "kneser-ney-ratio",      "acceptance-rate", "mean-accepted-length",
-    "speed-ratio",   "generative-perplexity", "parameters",      "bytes",
-    "sha256"};
+constexpr std::array<const char*, 10> kKindNames = {"bits-per-byte",
+                                                    "kneser-ney-ratio",
+                                                    "acceptance-rate",
+                                                    "mean-accepted-length",
+                                                    "wasted-share",
+                                                    "speed-ratio",
+                                                    "generative-perplexity",
+                                                    "parameters",
+                                                    "bytes",
+                                                    "sha256"};
 
 // A number with as many places as its tolerance makes sense of; none given: three significant digits.
 double rounded(double value, std::optional<double> tolerance) {
@@ -107,6 +113,9 @@ std::string methodText(const ModelFigure& figure) {
       return "accepted ÷ tested proposals: " + runText(figure.run) + "; prompts: " + textsOf(figure);
     case FigureKind::meanAcceptedLength:
       return "accepted proposals a round: " + runText(figure.run) + "; prompts: " + textsOf(figure);
+    case FigureKind::wastedShare:
+      return "proposals that were not accepted ÷ all: " + runText(figure.run) +
+             "; prompts: " + textsOf(figure);
     case FigureKind::speedRatio:
       return "tokens a second ÷ those of plain sampling: " + runText(figure.run) +
              "; prompts: " + textsOf(figure);

@@ -31,6 +31,7 @@ enum class FigureKind {
   kneserNeyRatio,  // that ÷ the bits per byte of the Kneser-Ney model of this `order` of the training corpus
   acceptanceRate,  // accepted ÷ tested proposals of all rounds of `run` over the prompts of `texts`
   meanAcceptedLength,    // accepted proposals a round of the same, the bonus token not counted
+  wastedShare,           // proposals of the same that were not accepted, tested or not ÷ all proposals
   speedRatio,            // tokens a second of `run` ÷ those of plain sampling at the same temperature
   generativePerplexity,  // perplexity under `judge` of what `run` wrote; ÷ that of `relative_to`, where given
   parameters,            // elements of all tensors

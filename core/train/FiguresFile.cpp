@@ -18,17 +18,24 @@ namespace fs = std::filesystem;
 namespace {
 
 constexpr std::uintmax_t kLargestFile = 1u << 20;
-constexpr FigureKind kKinds[] = {
-    FigureKind::bitsPerByte,        FigureKind::kneserNeyRatio, FigureKind::acceptanceRate,
-    FigureKind::meanAcceptedLength, FigureKind::speedRatio,     FigureKind::generativePerplexity,
-    FigureKind::parameters,         FigureKind::bytes,          FigureKind::sha256};
+constexpr FigureKind kKinds[] = {FigureKind::bitsPerByte,
+                                 FigureKind::kneserNeyRatio,
+                                 FigureKind::acceptanceRate,
+                                 FigureKind::meanAcceptedLength,
+                                 FigureKind::wastedShare,
+                                 FigureKind::speedRatio,
+                                 FigureKind::generativePerplexity,
+                                 FigureKind::parameters,
+                                 FigureKind::bytes,
+                                 FigureKind::sha256};
 
 bool readsTexts(FigureKind kind) {
   return kind != FigureKind::parameters && kind != FigureKind::bytes && kind != FigureKind::sha256;
 }
 bool runs(FigureKind kind) {
   return kind == FigureKind::acceptanceRate || kind == FigureKind::meanAcceptedLength ||
-         kind == FigureKind::speedRatio || kind == FigureKind::generativePerplexity;
+         kind == FigureKind::wastedShare || kind == FigureKind::speedRatio ||
+         kind == FigureKind::generativePerplexity;
 }
 
 // Reads the members of one object; what is left over is an error.

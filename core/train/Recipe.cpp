@@ -138,6 +138,7 @@ Result<Recipe> loadRecipe(const std::string& name, const std::string& resources)
   fields.read("options", recipe.options);
   fields.read("corpus", recipe.corpus);
   fields.read("texts", recipe.texts);
+  fields.read("skip", recipe.skip);
   fields.read("writer", recipe.writer);
   fields.read("features", recipe.features);
   fields.read("vocabulary", recipe.vocabulary);
@@ -153,6 +154,8 @@ Result<Recipe> loadRecipe(const std::string& name, const std::string& resources)
   fields.need(!recipe.objective.empty(), "objective");
   fields.need(!recipe.corpus.empty(), "corpus");
   fields.need(recipe.texts > 0, "texts");
+  if (recipe.skip >= recipe.texts && recipe.texts > 0)
+    fields.report("must be below texts", where + ", field skip");
   fields.need(!recipe.vocabulary.empty(), "vocabulary");
   fields.need(recipe.shape.is_object(), "shape");
   fields.need(packing == "stream" || packing == "texts", "packing");

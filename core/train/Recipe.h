@@ -41,6 +41,7 @@ struct Recipe {
   nlohmann::json options;  // of the objective
   std::string corpus;      // name of the corpus, resources/models/corpora/NAME.json
   std::int64_t texts = 0;  // how many of its texts are used
+  std::int64_t skip = 0;   // the first of those, left out: what a drafter has learned from flatters it
   std::string writer;      // the model that writes them where they are not there yet
   bool features = false;   // with the states that the writer had at each token
   std::string vocabulary;  // folder of the tokenizer, relative to resources/models

@@ -68,13 +68,26 @@ class TestBundled : public QObject {
              qPrintable(QString::fromStdString(outcome.document.dump()) + outcome.problem));
     QStringList names;
     for (const json& check : outcome.document["checks"]) names << QString::fromStdString(check["name"]);
-    for (const char* model : {"wren", "wren-tiny"})
+    for (const char* model : {"wren", "wren-tiny", "wren-tiny-acceptance"})
       QVERIFY2(names.filter("bundled model " + QString(model) + " ").size() == 1, model);
+  }
+
+  // Nobody names a drafter or a head.
+  void methodsFillTheirRoles() {
+    const Outcome run = call({"run", "--method", "specdec-pp", "--model", "wren", "--prompt", "The fox",
+                              "--max-new-tokens", "24", "--json"});
+    QVERIFY2(run.code == 0, qPrintable(run.problem));
+    QVERIFY(run.document["stats"]["proposed"].get<int>() > 0);
+    // The head was not made for another drafter.
+    const Outcome other = call({"run", "--method", "specdec-pp", "--model", "wren", "--model", "drafter=wren",
+                                "--prompt", "The fox", "--json"});
+    QCOMPARE(other.code, 3);
+    QVERIFY2(other.problem.contains("head"), qPrintable(other.problem));
   }
 
   void cardsHold_data() {
     QTest::addColumn<QString>("model");
-    for (const char* model : {"wren", "wren-tiny"}) QTest::newRow(model) << model;
+    for (const char* model : {"wren", "wren-tiny", "wren-tiny-acceptance"}) QTest::newRow(model) << model;
   }
   void cardsHold() {
     QFETCH(QString, model);

@@ -162,21 +162,35 @@ inline void writeAcceptanceHead(const std::string& folder, int width, int blocks
   file << text << data;
 }
 
-// A target, a drafter that shows its states and an acceptance head that doubts some of its tokens.
-inline Status adoptJudged(Engine& engine) {
+// An acceptance head that doubts some of the states of the models above.
+inline Result<std::unique_ptr<Model>> makeDoubter() {
   const QTemporaryDir folder;
   writeAcceptanceHead(folder.path().toStdString(), 1, 1, false,
                       {{"blocks.0.weight", {1, 1}, {0.5f}},
                        {"blocks.0.bias", {1}, {-1}},
                        {"classifier.weight", {2, 1}, {1, 0}},
                        {"classifier.bias", {2}, {-2, 1}}});
-  DECOSCOPE_ASSIGN(auto head, loadAcceptanceHead(folder.path().toStdString()));
+  return loadAcceptanceHead(folder.path().toStdString());
+}
+
+// A target, a drafter that shows its states and an acceptance head for it.
+inline Status adoptJudged(Engine& engine) {
+  DECOSCOPE_ASSIGN(auto head, makeDoubter());
   adopt(engine, "target", kTarget);
   auto drafter = makeTableModel(*parseTable(kDrafter, "drafter"), "table:drafter", "drafter");
   engine.adoptModel("drafter", "drafter",
                     {std::make_shared<FeatureTarget>(std::move(drafter.model)), drafter.tokenizer});
   engine.adoptModel("head", "head", {std::move(head), nullptr});
   return {};
+}
+
+// The same with a draft head on the target's features as the drafter; it is returned to be asked.
+inline Result<std::shared_ptr<TableHead>> adoptJudgedHead(Engine& engine, std::vector<TokenId> ranked = {}) {
+  DECOSCOPE_ASSIGN(auto head, makeDoubter());
+  const auto drafter = adoptWithHead(engine, std::move(ranked));
+  engine.adoptModel("drafter", "drafter", {drafter, nullptr});
+  engine.adoptModel("head", "head", {std::move(head), nullptr});
+  return drafter;
 }
 
 // Whatever this method needs.

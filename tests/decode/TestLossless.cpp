@@ -16,16 +16,21 @@ double chiSquareTail(double chi, int freedom) {
   return 0.5 * std::erfc(z / std::sqrt(2));
 }
 
-double pValueOf(const std::string& method, const std::vector<std::string>& assignments, int runs) {
+using Adopt = std::function<bool(Engine&)>;
+
+double pValueOf(const std::string& method, const std::vector<std::string>& assignments, int runs,
+                const Adopt& models = {}) {
+  const Adopt adopt =
+      models ? models : [&](Engine& engine) { return test::adoptFor(engine, method).has_value(); };
   Engine engine(recordInMemory());
-  if (!test::adoptFor(engine, method)) return -1;
+  if (!adopt(engine)) return -1;
   const Table table = *parseTable(test::kTarget, "target");
   const std::vector<TokenId> prompt = {0, 1, 2, 0, 1};
   std::map<std::vector<TokenId>, int> counts;
   for (int seed = 0; seed < runs; ++seed) {
     if (seed % 500 == 0 && seed > 0) {  // a fresh trace now and then keeps memory flat
       engine = Engine(recordInMemory());
-      if (!test::adoptFor(engine, method)) return -1;
+      if (!adopt(engine)) return -1;
     }
     RunRequest request;
     request.method = method;
@@ -93,6 +98,18 @@ class TestLossless : public QObject {
     std::vector<std::string> assignments = {"temperature=1"};
     for (const QString& one : set) assignments.push_back(one.toStdString());
     const double p = pValueOf(method.toStdString(), assignments, 20'000);
+    QVERIFY2(p > 0.001, qPrintable(QString::number(p)));
+  }
+  void aJudgedDraftHeadIsExact_data() {
+    QTest::addColumn<QList<TokenId>>("ranked");
+    QTest::newRow("all tokens") << QList<TokenId>{};
+    QTest::newRow("some tokens") << QList<TokenId>{0, 2};
+  }
+  void aJudgedDraftHeadIsExact() {
+    QFETCH(QList<TokenId>, ranked);
+    const double p = pValueOf("specdec-pp", {"temperature=1", "threshold=0.4"}, 10'000, [&](Engine& engine) {
+      return test::adoptJudgedHead(engine, {ranked.begin(), ranked.end()}).has_value();
+    });
     QVERIFY2(p > 0.001, qPrintable(QString::number(p)));
   }
   // The test above has teeth: the lossy rule fails it.

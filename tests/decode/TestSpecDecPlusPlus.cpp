@@ -14,19 +14,18 @@ using namespace decoscope;
 namespace {
 
 struct Chain {
-  int tokens = 0;
+  std::vector<TokenId> drafted;
   std::vector<double> estimates;
   double rejection = -1;
   std::string reason;
+  int size() const { return static_cast<int>(drafted.size()); }
 };
 
-Result<std::vector<Chain>> chainsOf(const std::vector<std::string>& assignments) {
-  Engine engine(recordInMemory());
-  DECOSCOPE_TRY(test::adoptJudged(engine));
+Result<std::vector<Chain>> chainsOf(Engine& engine, const std::vector<std::string>& assignments) {
   RunRequest request;
   request.method = "specdec-pp";
-  request.assignments = assignments;
-  request.assignments.push_back("temperature=1");
+  request.assignments = {"temperature=1"};
+  request.assignments.insert(request.assignments.end(), assignments.begin(), assignments.end());
   request.promptTokens = {0, 1, 2, 0};
   request.maxNewTokens = 200;
   request.stopAtEnd = false;
@@ -43,8 +42,8 @@ Result<std::vector<Chain>> chainsOf(const std::vector<std::string>& assignments)
     for (const Event& event : step->events)
       if (const auto* note = std::get_if<NoteFact>(&event); note && note->kind == "draft")
         chain.reason = note->text;
-      else if (std::holds_alternative<ProposeFact>(event))
-        ++chain.tokens;
+      else if (const auto* proposed = std::get_if<ProposeFact>(&event))
+        chain.drafted.push_back(proposed->token);
       else if (const auto* score = std::get_if<ScoreFact>(&event);
                score && score->name == "estimated_acceptance")
         chain.estimates.push_back(score->value);
@@ -53,6 +52,12 @@ Result<std::vector<Chain>> chainsOf(const std::vector<std::string>& assignments)
     chains.push_back(std::move(chain));
   }
   return chains;
+}
+
+Result<std::vector<Chain>> chainsOf(const std::vector<std::string>& assignments) {
+  Engine engine(recordInMemory());
+  DECOSCOPE_TRY(test::adoptJudged(engine));
+  return chainsOf(engine, assignments);
 }
 
 }  // namespace
@@ -139,16 +144,16 @@ class TestSpecDecPlusPlus : public QObject {
   void chainsEndByTheirEstimates() {
     const auto least = chainsOf({"threshold=0", "min_length=2", "gamma=6"});
     QVERIFY2(least.has_value(), least ? "" : least.error().text().c_str());
-    for (const Chain& chain : *least) QCOMPARE(chain.tokens, 2);
+    for (const Chain& chain : *least) QCOMPARE(chain.size(), 2);
     const auto most = chainsOf({"threshold=1", "gamma=6"});
     QVERIFY(most.has_value());
-    for (const Chain& chain : *most) QCOMPARE(chain.tokens, 6);
+    for (const Chain& chain : *most) QCOMPARE(chain.size(), 6);
     const auto between = chainsOf({"threshold=0.4", "min_length=2", "gamma=6"});
     QVERIFY(between.has_value());
     std::set<int> lengths;
     for (const Chain& chain : *between) {
-      lengths.insert(chain.tokens);
-      QCOMPARE(chain.estimates.size(), static_cast<std::size_t>(chain.tokens) - 1);
+      lengths.insert(chain.size());
+      QCOMPARE(chain.estimates.size(), static_cast<std::size_t>(chain.size()) - 1);
       double accepted = 1;
       for (std::size_t i = 0; i < chain.estimates.size(); ++i) {
         QVERIFY(chain.estimates[i] > 0 && chain.estimates[i] < 1);
@@ -157,9 +162,62 @@ class TestSpecDecPlusPlus : public QObject {
       }
       QVERIFY(std::abs(chain.rejection - (1 - accepted)) < 1e-12);
       QCOMPARE(chain.reason.find("threshold") != std::string::npos, chain.rejection > 0.4);
-      QVERIFY(chain.tokens == 6 || chain.rejection > 0.4);
+      QVERIFY(chain.size() == 6 || chain.rejection > 0.4);
     }
     QVERIFY(lengths.size() > 1);  // otherwise the rule decided nothing
+  }
+
+  // A draft head is fed the target's features for the text and its own guesses for what it drafted; its guess
+  // at a token is the state that is judged.
+  void aDraftHeadIsJudgedByItsGuesses_data() {
+    QTest::addColumn<QList<TokenId>>("ranked");
+    QTest::addColumn<QStringList>("set");
+    QTest::newRow("sampled") << QList<TokenId>{} << QStringList{};
+    QTest::newRow("of some tokens") << QList<TokenId>{2, 0} << QStringList{};
+    QTest::newRow("greedy") << QList<TokenId>{} << QStringList{"temperature=0"};
+  }
+  void aDraftHeadIsJudgedByItsGuesses() {
+    QFETCH(QList<TokenId>, ranked);
+    QFETCH(QStringList, set);
+    Engine engine(recordInMemory());
+    const auto drafter = test::adoptJudgedHead(engine, {ranked.begin(), ranked.end()});
+    QVERIFY(drafter.has_value());
+    std::vector<std::string> assignments = {"threshold=0.9", "gamma=6"};
+    for (const QString& one : set) assignments.push_back(one.toStdString());
+    const auto chains = chainsOf(engine, assignments);
+    QVERIFY2(chains.has_value(), chains ? "" : chains.error().text().c_str());
+    QCOMPARE((*drafter)->wrong(), 0);
+    QCOMPARE((*drafter)->fedZero(), 0);
+    std::set<std::size_t> lengths;
+    std::set<TokenId> drafted;
+    for (const Chain& chain : *chains) {
+      lengths.insert(chain.drafted.size());
+      QCOMPARE(chain.estimates.size(), chain.drafted.size() - 1);
+      for (std::size_t i = 0; i < chain.estimates.size(); ++i) {
+        // h ← h + SiLU(h / 2 − 1), classes h − 2 and 1.
+        double state = test::guessOf(chain.drafted[i]);
+        const double change = state / 2 - 1;
+        state += change / (1 + std::exp(-change));
+        QVERIFY(std::abs(chain.estimates[i] - 1 / (1 + std::exp(state - 2 - 1))) < 1e-5);
+      }
+      drafted.insert(chain.drafted.begin(), chain.drafted.end());
+    }
+    QVERIFY(!lengths.empty());
+    if (!ranked.empty()) QCOMPARE(drafted, (std::set<TokenId>{0, 2}));
+    // The text is the target's: a run after it starts where the head left off, and repeats plain decoding.
+    RunRequest request;
+    request.promptTokens = {0, 1, 2, 0};
+    request.maxNewTokens = 40;
+    request.stopAtEnd = false;
+    request.assignments = {"temperature=0"};
+    std::vector<TokenId> plain;
+    for (const char* method : {"sampling", "specdec-pp"}) {
+      request.method = method;
+      QVERIFY(engine.startRun(request).has_value());
+      QVERIFY(test::finishRun(engine).has_value());
+      if (plain.empty()) plain = test::generated(engine);
+      QVERIFY(test::generated(engine) == plain);
+    }
   }
 };
 

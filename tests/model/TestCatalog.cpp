@@ -412,6 +412,27 @@ class TestCatalog : public QObject {
       QVERIFY(one.member.ends_with(".gguf") && one.megabytes > 0 && !one.licence.empty());
     }
   }
+  // Two heads for one target, told apart by the method and by what stands beside them.
+  void whatIsBundledFitsItsMethodAndItsNeighbours() {
+    put("resources/models/bundled.json", R"({"models":[
+        {"name":"draft head","path":"a","role":"head","for":["Big"],"methods":["eagle"]},
+        {"name":"judge","path":"b","role":"head","for":["Big"],"methods":["specdec-pp"],"beside":{"drafter":"small"}}]})");
+    ModelInfo target, drafter;
+    target.name = "big";
+    drafter.name = "small";
+    const auto found = [&](const std::string& method, bool withDrafter) {
+      std::map<std::string, const ModelInfo*> models = {{"target", &target}};
+      if (withDrafter) models["drafter"] = &drafter;
+      const auto bundled = bundledFor("head", method, models);
+      return bundled && *bundled ? (*bundled)->name : std::string();
+    };
+    QCOMPARE(found("eagle", true), std::string("draft head"));
+    QCOMPARE(found("specdec-pp", true), std::string("judge"));
+    QCOMPARE(found("specdec-pp", false), std::string());
+    QCOMPARE(found("chain", true), std::string());
+    drafter.name = "another";
+    QCOMPARE(found("specdec-pp", true), std::string());
+  }
   void whatIsBundledIsFoundByItsIndex() {
     putFolder("resources/models/small", R"({"model_type":"eagle"})");
     put("resources/models/bundled.json",
@@ -424,14 +445,14 @@ class TestCatalog : public QObject {
     QCOMPARE(*resolveModel("Small Head"), path("resources/models/small"));
     ModelInfo target;
     target.name = "big-1b";
-    QCOMPARE((*bundledFor("head", target))->name, std::string("small head"));
-    QVERIFY(!bundledFor("drafter", target)->has_value());
+    QCOMPARE((*bundledFor("head", "eagle", {{"target", &target}}))->name, std::string("small head"));
+    QVERIFY(!bundledFor("drafter", "chain", {{"target", &target}})->has_value());
     target.name = "other";
-    QVERIFY(!bundledFor("head", target)->has_value());
+    QVERIFY(!bundledFor("head", "eagle", {{"target", &target}})->has_value());
     target.fingerprint = "sha256:abc";
-    QVERIFY(bundledFor("head", target)->has_value());
+    QVERIFY(bundledFor("head", "eagle", {{"target", &target}})->has_value());
     put("resources/models/bundled.json", R"({"models":[{"name":"no path"}]})");
-    const auto damaged = bundledFor("head", target);
+    const auto damaged = bundledFor("head", "eagle", {{"target", &target}});
     QVERIFY(!damaged && damaged.error().where.find("entry 0") != std::string::npos);
     QCOMPARE(names(), Names{});
   }

@@ -6,6 +6,7 @@
 #include "core/model/ModelLoader.h"
 #include "core/session/Audit.h"
 #include "core/session/Engine.h"
+#include "tests/decode/Features.h"
 #include "tests/torch/OpenedModel.h"
 
 using namespace decoscope;
@@ -418,6 +419,72 @@ class TestDraftHead : public QObject {
     QVERIFY(fresh.engine.loadModel("target", folder, options, StopToken()).has_value());
     const auto damaged = fresh.engine.startRun(request("eagle", 1, {}));
     QVERIFY(!damaged && damaged.error().text().find("bundled.json") != std::string::npos);
+    qunsetenv("DECOSCOPE_RESOURCES");
+  }
+  // Two bundled models for one role: each method has its own, also where a line that changed its method is
+  // run again.
+  void bundledModelsAreCastByMethod() {
+    const QTemporaryDir resources;
+    const std::string models = resources.path().toStdString() + "/models";
+    for (const char* folder : {"head", "small", "judge"})
+      QDir(resources.path()).mkpath(QString("models/") + folder);
+    writeHead(models + "/head", reference()["cases"][kRanked]);
+    writeCheckpoint(models + "/small", referenceOf("llama-yarn.json"));
+    writeTokenizer(models + "/small");
+    test::writeAcceptanceHead(
+        models + "/judge", 48, 0, false,
+        {{"classifier.weight", {2, 48}, Floats(96, 0.1f)}, {"classifier.bias", {2}, {0, 1}}});
+    qputenv("DECOSCOPE_RESOURCES", resources.path().toUtf8());
+    Session session;
+    const std::string folder = session.target.path().toStdString();
+    writeCheckpoint(folder, referenceOf("llama-yarn.json"));
+    writeTokenizer(folder);
+    LoadOptions options;
+    options.dtype = "f32";
+    QVERIFY(session.engine.loadModel("target", folder, options, StopToken()).has_value());
+    const std::string target = session.engine.model()->info().fingerprint;
+    std::ofstream(models + "/bundled.json") << nlohmann::json{
+        {"models",
+         {{{"name", "a head"}, {"path", "head"}, {"role", "head"}, {"for", {target}}, {"methods", {"eagle"}}},
+          {{"name", "small"}, {"path", "small"}, {"role", "drafter"}, {"for", {target}}},
+          {{"name", "judge"},
+           {"path", "judge"},
+           {"role", "head"},
+           {"for", {target}},
+           {"methods", {"specdec-pp"}},
+           {"beside", {{"drafter", "small"}}}}}}};
+    const auto cast = [&](const Engine& engine) {
+      std::string names;
+      for (const ModelIdentity& identity : engine.current().models)
+        if (identity.role != "target") names += identity.role + "=" + identity.name + " ";
+      return names;
+    };
+    const auto started = session.engine.startRun(request("eagle", 1, {"adaptive=false"}));
+    QVERIFY2(started.has_value(), started ? "" : started.error().text().c_str());
+    QCOMPARE(cast(session.engine), std::string("head=head "));
+    for (int i = 0; i < 3; ++i) QVERIFY(session.engine.step(StopToken()).has_value());
+    ForkRequest fork;
+    fork.run = *started;
+    fork.step = 3;
+    fork.method = "specdec-pp";
+    const auto forked = session.engine.fork(fork, StopToken());
+    QVERIFY2(forked.has_value(), forked ? "" : forked.error().text().c_str());
+    QCOMPARE(cast(session.engine), std::string("drafter=small head=judge "));
+    QVERIFY(finish(session.engine).has_value());
+    const std::vector<TokenId> text = session.engine.text();
+    // From the prompt on, through both methods, and on with the first.
+    fork.run = *forked;
+    fork.step = 4;
+    fork.method = "eagle";
+    const auto back = session.engine.fork(fork, StopToken());
+    QVERIFY2(back.has_value(), back ? "" : back.error().text().c_str());
+    QCOMPARE(cast(session.engine), std::string("head=head "));
+    QVERIFY(finish(session.engine).has_value());
+    QCOMPARE(session.engine.text(), text);  // at temperature 0 all write the same
+    // A drafter that somebody chose is not the one that the head was made for.
+    QVERIFY(session.engine.loadModel("drafter", folder, options, StopToken()).has_value());
+    const auto without = session.engine.startRun(request("specdec-pp", 1, {}));
+    QVERIFY(!without && without.error().text().find("'head'") != std::string::npos);
     qunsetenv("DECOSCOPE_RESOURCES");
   }
 };

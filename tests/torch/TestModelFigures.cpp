@@ -144,6 +144,7 @@ json unstated() {
        {"tolerance", 0.001},
        {"texts", texts},
        {"run", chain}},
+      {{"name", "wasted"}, {"kind", "wasted-share"}, {"tolerance", 0.001}, {"texts", texts}, {"run", chain}},
       {{"name", "speed"}, {"kind", "speed-ratio"}, {"texts", texts}, {"count", 2}, {"run", chain}},
       {{"name", "wren's own"},
        {"kind", "generative-perplexity"},
@@ -234,7 +235,7 @@ class TestModelFigures : public QObject {
       const std::string expected = one["name"] == "speed" ? "for information" : "agrees";
       QVERIFY2(one["verdict"] == expected, one.dump().c_str());
     }
-    for (const char* exact : {"bits", "ratio", "accepted", "a round", "wren's own", "others"})
+    for (const char* exact : {"bits", "ratio", "accepted", "a round", "wasted", "wren's own", "others"})
       QVERIFY2(figure(again, exact)["measured"] == figure(first, exact)["measured"], exact);
     QCOMPARE(textOf(path("wren-tiny/README.md")), card);
   }
@@ -280,7 +281,7 @@ class TestModelFigures : public QObject {
   void acceptanceIsThatOfRuns() {
     const Outcome outcome = stated();
     QCOMPARE(outcome.code, 0);
-    std::int64_t accepted = 0, tested = 0, rounds = 0;
+    std::int64_t accepted = 0, tested = 0, proposed = 0, rounds = 0;
     double nats = 0, tokens = 0;
     auto judge = loadModel(path("wren"), {}, {});
     std::ifstream lines(path("corpora/held-out.jsonl"));
@@ -303,6 +304,7 @@ class TestModelFigures : public QObject {
       QVERIFY2(run.code == 0, run.errors);
       accepted += run.document["stats"]["accepted"].get<std::int64_t>();
       tested += run.document["stats"]["tested"].get<std::int64_t>();
+      proposed += run.document["stats"]["proposed"].get<std::int64_t>();
       rounds += run.document["stats"]["rounds"].get<std::int64_t>();
       const Outcome plain = call(QStringList{"run", "--model", home_.filePath("wren")} + common);
       QVERIFY2(plain.code == 0, plain.errors);
@@ -319,6 +321,9 @@ class TestModelFigures : public QObject {
              static_cast<double>(accepted) / static_cast<double>(tested));
     QCOMPARE(figure(outcome, "a round")["measured"].get<double>(),
              static_cast<double>(accepted) / static_cast<double>(rounds));
+    QVERIFY(proposed > tested);
+    QCOMPARE(figure(outcome, "wasted")["measured"].get<double>(),
+             1 - static_cast<double>(accepted) / static_cast<double>(proposed));
     const double perplexity = figure(outcome, "wren's own")["measured"];
     QVERIFY(std::abs(perplexity - std::exp(nats / tokens)) < 1e-6 * perplexity);
     const json others = figure(outcome, "others");

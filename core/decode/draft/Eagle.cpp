@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "core/decode/Methods.h"
+#include "core/decode/draft/FeatureFeed.h"
 #include "core/decode/draft/Proposer.h"
 #include "core/decode/speculative/SpeculativeDecoder.h"
 
@@ -16,7 +17,6 @@ namespace decoscope {
 namespace {
 
 constexpr const char* kHead = "head";
-constexpr std::size_t kFeedChunk = 256;
 constexpr int kStaticNodes = 25, kStaticDepth = 5;
 
 // EAGLE-1's tree of 25 nodes: children by path of ranks.
@@ -36,61 +36,23 @@ class EagleProposer final : public Proposer {
   bool free() const override { return false; }
   bool growsByLevels() const override { return true; }
 
-  Status begin(DecodeEnvironment& environment) override {
-    const ModelInfo& head = environment.role(kHead).model->info();
-    const ModelInfo& target = environment.target().model->info();
-    if (!environment.role(kHead).model->capabilities().followsFeatures)
-      return fail(ErrorCode::badInput, "this model does not draft from the target's features", head.name,
-                  "The role 'head' takes draft heads in EAGLE's layout.");
-    if (head.width != target.width)
-      return fail(ErrorCode::badInput,
-                  "the head reads features of width " + std::to_string(head.width) + ", the target's have " +
-                      std::to_string(target.width),
-                  head.name, "Choose the head that was trained for this target.");
-    return {};
-  }
+  Status begin(DecodeEnvironment& environment) override { return feed_.check(environment); }
 
   std::vector<Tap> watches(const DecodeEnvironment& environment) const override {
-    return {{TapSite::residual, environment.target().model->info().layers}};
+    return feed_.watches(environment);
   }
-
-  // Slot j of the head holds token j + 1 and the feature of token j. The last token's slot is drafted from,
-  // so it is always made anew.
-  Result<std::size_t> watched(DecodeEnvironment& environment) override {
-    RoleModel& head = environment.role(kHead);
-    const std::span<const TokenId> text(environment.text);
-    if (head.first != text.front()) {
-      DECOSCOPE_TRY(head.sequence.retain(*head.model, 0));
-      head.first = text.front();
-    }
-    const std::size_t lasting = text.size() < 2 ? 0 : text.size() - 2;
-    DECOSCOPE_ASSIGN(const std::size_t fed, head.sequence.align(*head.model, text.subspan(1).first(lasting)));
-    if (fed != firstFeature_) features_.clear();
-    firstFeature_ = fed;
-    return fed + features_.size() / width(environment);
-  }
-
+  Result<std::size_t> watched(DecodeEnvironment& environment) override { return feed_.watched(environment); }
   Status watch(DecodeEnvironment& environment, std::size_t first, std::span<const TapValue> states) override {
-    const std::vector<float>& values = states.front().values;
-    const std::size_t known = firstFeature_ + features_.size() / width(environment);
-    if (first > known) return {};  // watched() will say what is missing
-    const std::size_t skipped = std::min((known - first) * width(environment), values.size());
-    features_.insert(features_.end(), values.begin() + static_cast<std::ptrdiff_t>(skipped), values.end());
-    return {};
+    return feed_.watch(environment, first, states);
   }
 
   Result<DraftTree> propose(DecodeEnvironment& environment, const DraftBudget& budget) override {
-    RoleModel& head = environment.role(kHead);
-    DECOSCOPE_ASSIGN(const std::size_t seen, watched(environment));
-    const std::size_t textSlots = environment.text.size() - 1;
-    const int room = head.model->info().contextLength - static_cast<int>(textSlots);
-    if (seen != textSlots || seen == firstFeature_ || room < 0) return DraftTree{};
+    DECOSCOPE_ASSIGN(const int room, feed_.room(environment));
+    if (room < 0) return DraftTree{};
     Growth growth;
     growth.tree.owner = "eagle";
     const Status grown = grow(environment, budget, room, growth);
-    // What was drafted stands on guessed features; the text comes back with the target's.
-    const Status kept =
-        head.sequence.retain(*head.model, std::min(head.model->cached(), static_cast<int>(textSlots)));
+    const Status kept = feed_.forgetDraft(environment);
     if (!grown) return tl::unexpected(grown.error());
     if (!kept) return tl::unexpected(kept.error());
     environment.recorder->add(
@@ -181,31 +143,10 @@ class EagleProposer final : public Proposer {
     return {};
   }
 
-  // Feeds the text that the head has not read; the row of its last token gives the first level.
   Result<std::unique_ptr<Logits>> readText(DecodeEnvironment& environment, Growth& growth, bool features) {
-    RoleModel& head = environment.role(kHead);
-    const auto size = static_cast<std::ptrdiff_t>(width(environment));
-    const std::span<const TokenId> behind = std::span<const TokenId>(environment.text).subspan(1);
-    while (true) {
-      const std::size_t left = behind.size() - firstFeature_, count = std::min(left, kFeedChunk);
-      const std::span<const TokenId> tokens = behind.subspan(firstFeature_, count);
-      const auto end = features_.begin() + static_cast<std::ptrdiff_t>(count) * size;
-      ForwardRequest request;
-      request.tokens.assign(tokens.begin(), tokens.end());
-      request.inputs.assign(features_.begin(), end);
-      const bool last = count == left;
-      if (last) request.logitRows = {static_cast<std::int32_t>(count) - 1};
-      if (last && features) request.taps = {featureTap(*head.model)};
-      DECOSCOPE_ASSIGN(ForwardOutput output, environment.forward(kHead, request, ForwardPhase::draft));
-      features_.erase(features_.begin(), end);
-      firstFeature_ += count;
-      if (!last) continue;
-      growth.read = {{kRootNode}, head.model->cached() - 1, {}};
-      if (features)
-        growth.read.features.assign(output.taps.front().values.end() - size,
-                                    output.taps.front().values.end());
-      return std::move(output.logits);
-    }
+    DECOSCOPE_ASSIGN(FeatureFeed::Row row, feed_.read(environment, features));
+    growth.read = {{kRootNode}, environment.role(kHead).model->cached() - 1, std::move(row.feature)};
+    return std::move(row.logits);
   }
 
   // Each node of the frontier follows its parent's slot and reads the feature guessed there.
@@ -228,15 +169,13 @@ class EagleProposer final : public Proposer {
     ForwardRequest request = levelRequest(std::move(tokens));
     request.inputs = std::move(inputs);
     request.follows = std::move(follows);
-    if (features) request.taps = {featureTap(head)};
+    if (features) request.taps = {FeatureFeed::featureTap(head)};
     const int firstSlot = head.cached();
     DECOSCOPE_ASSIGN(ForwardOutput output, environment.forward(kHead, request, ForwardPhase::draft));
     growth.read = {growth.frontier, firstSlot, {}};
     if (features) growth.read.features = std::move(output.taps.front().values);
     return std::move(output.logits);
   }
-
-  static Tap featureTap(const Model& head) { return {TapSite::residual, head.info().layers}; }
 
   // Proposes the children of the frontier, row by row, and chooses the next frontier, best first.
   Status expand(DecodeEnvironment& environment, const Logits& logits, int level, Growth& growth) {
@@ -277,9 +216,7 @@ class EagleProposer final : public Proposer {
 
   int depth_ = 0, nodes_ = 0, treeWidth_ = 0;
   bool static_ = false;
-  // The target's features that the head has not read, of the text's tokens from `firstFeature_` on.
-  std::vector<float> features_;
-  std::size_t firstFeature_ = 0;
+  FeatureFeed feed_{kHead};
 };
 
 }  // namespace

@@ -41,7 +41,7 @@ Status writeText(const fs::path& path, const std::string& text) {
 
 }  // namespace
 
-Status writeCheckpoint(const std::string& path, const Net& net, Optimiser& optimiser,
+Status writeCheckpoint(const std::string& path, const ParameterSet& net, Optimiser& optimiser,
                        const Progress& progress, const std::string& fingerprint) {
   SafetensorsWriter writer;
   for (const Parameter& parameter : net.parameters())
@@ -56,7 +56,7 @@ Status writeCheckpoint(const std::string& path, const Net& net, Optimiser& optim
   return writer.write(path);
 }
 
-Result<Progress> readCheckpoint(const std::string& path, Net& net, Optimiser& optimiser,
+Result<Progress> readCheckpoint(const std::string& path, ParameterSet& net, Optimiser& optimiser,
                                 const std::string& fingerprint) {
   DECOSCOPE_ASSIGN(const auto file, openWeights(path));
   const WeightTensor* recipe = file->find("recipe");
@@ -81,7 +81,7 @@ Result<Progress> readCheckpoint(const std::string& path, Net& net, Optimiser& op
   return progress;
 }
 
-Status exportModel(const std::string& folder, const Net& net, const Recipe& recipe,
+Status exportModel(const std::string& folder, const ParameterSet& net, const Recipe& recipe,
                    const std::string& tokenizer) {
   std::error_code error;
   fs::create_directories(folder, error);
@@ -93,10 +93,10 @@ Status exportModel(const std::string& folder, const Net& net, const Recipe& reci
   for (const Parameter& parameter : net.parameters())
     if (parameter.value.requires_grad())
       writer.addBfloat16(parameter.name, parameter.value.sizes().vec(), valuesOf(parameter.value));
-  if (!net.rankedDistances().empty())
-    writer.add(net.architecture().names.ranked, {static_cast<std::int64_t>(net.rankedDistances().size())},
-               net.rankedDistances());
+  for (const auto& [name, numbers] : net.constants())
+    writer.add(name, {static_cast<std::int64_t>(numbers.size())}, numbers);
   DECOSCOPE_TRY(writer.write((fs::path(folder) / "model.safetensors").string()));
+  if (tokenizer.empty()) return {};
   for (const char* name : {"tokenizer.json", "tokenizer_config.json"}) {
     const fs::path source = fs::path(tokenizer) / name;
     if (!fs::exists(source, error)) continue;

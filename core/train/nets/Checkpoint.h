@@ -13,14 +13,15 @@ struct Progress {
 };
 
 // Weights, moments and progress in f32. `fingerprint` identifies recipe and corpus.
-Status writeCheckpoint(const std::string& path, const Net& net, Optimiser& optimiser,
+Status writeCheckpoint(const std::string& path, const ParameterSet& net, Optimiser& optimiser,
                        const Progress& progress, const std::string& fingerprint);
 // Error badInput for a file of another recipe, or one that does not fit.
-Result<Progress> readCheckpoint(const std::string& path, Net& net, Optimiser& optimiser,
+Result<Progress> readCheckpoint(const std::string& path, ParameterSet& net, Optimiser& optimiser,
                                 const std::string& fingerprint);
 
-// A Hugging Face folder: config.json, model.safetensors in bf16, the tokenizer's files.
-Status exportModel(const std::string& folder, const Net& net, const Recipe& recipe,
+// A Hugging Face folder: config.json, model.safetensors in bf16, the tokenizer's files; a head on another
+// model has none of its own: `tokenizer` is empty.
+Status exportModel(const std::string& folder, const ParameterSet& net, const Recipe& recipe,
                    const std::string& tokenizer);
 
 }  // namespace decoscope::train

@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <numeric>
 
-#include "core/model/weights/WeightFile.h"
 #include "core/train/nets/Objective.h"
+#include "core/train/nets/TargetEnds.h"
 
 namespace decoscope::train {
 
@@ -18,27 +18,22 @@ struct Settings {
 
 class FeatureHead final : public Objective {
  public:
-  FeatureHead(Settings settings, std::shared_ptr<const WeightFile> target, Architecture architecture)
-      : settings_(settings), target_(std::move(target)), targetArchitecture_(std::move(architecture)) {}
+  FeatureHead(Settings settings, TargetEnds target) : settings_(settings), target_(std::move(target)) {}
 
   Status prepare(Net& net, const Rows& rows) override {
-    const TransformerConfig& config = targetArchitecture_.config;
-    const TensorNames& names = targetArchitecture_.names;
-    DECOSCOPE_ASSIGN(const Tensor embedding, read(names.embedding));
-    DECOSCOPE_ASSIGN(const Tensor head, config.tied ? Result<Tensor>(embedding) : read(names.head));
-    const std::vector<std::int64_t> counts = rows.answerCounts(config.vocabulary);
+    const std::int64_t vocabulary = target_.config.vocabulary;
+    const std::vector<std::int64_t> counts = rows.answerCounts(vocabulary);
     std::vector<std::int64_t> order(counts.size());
     std::iota(order.begin(), order.end(), 0);
     std::stable_sort(order.begin(), order.end(), [&](std::int64_t a, std::int64_t b) {
       return counts[static_cast<std::size_t>(a)] > counts[static_cast<std::size_t>(b)];
     });
-    order.resize(static_cast<std::size_t>(std::min<std::int64_t>(settings_.ranked, config.vocabulary)));
+    order.resize(static_cast<std::size_t>(std::min(settings_.ranked, vocabulary)));
     std::sort(order.begin(), order.end());
     const Tensor ranked = at::tensor(order);
     std::vector<std::int64_t> distances(order.size());
     for (std::size_t i = 0; i < order.size(); ++i) distances[i] = order[i] - static_cast<std::int64_t>(i);
-    head_ = head;
-    net.borrow(embedding, head.index_select(0, ranked), std::move(distances));
+    net.borrow(target_.embedding, target_.head.index_select(0, ranked), std::move(distances));
     ranked_ = ranked;
     return {};
   }
@@ -86,7 +81,7 @@ class FeatureHead final : public Objective {
     rows.forHeldOut(kRows, [&](const Batch& batch, std::span<const TrainingText>) {
       const Views view(batch);
       const Tensor logits = net.logits(estimate(net, view.tokens, view.features, precision), precision);
-      const Tensor best = at::linear(view.next.to(precision), head_.to(precision)).argmax(-1);
+      const Tensor best = at::linear(view.next.to(precision), target_.head.to(precision)).argmax(-1);
       const Tensor drafted =
           ranked_.index_select(0, std::get<1>(logits.topk(8, -1)).reshape({-1})).view({-1, 8});
       const Tensor same = (drafted == best.unsqueeze(1)).to(at::kFloat) * view.counts.unsqueeze(1);
@@ -129,18 +124,9 @@ class FeatureHead final : public Objective {
     return at::softmax(net.logits(view.next, precision), -1);
   }
 
-  Result<Tensor> read(const std::string& name) const {
-    const WeightTensor* tensor = target_->find(name);
-    if (!tensor) return fail(ErrorCode::badInput, "tensor '" + name + "' is missing", target_->path());
-    Tensor value = at::empty(tensor->shape, at::kFloat);
-    DECOSCOPE_TRY(dequantise(*tensor, 0, {value.data_ptr<float>(), static_cast<std::size_t>(value.numel())}));
-    return value;
-  }
-
   Settings settings_;
-  std::shared_ptr<const WeightFile> target_;
-  Architecture targetArchitecture_;
-  Tensor head_, ranked_;
+  TargetEnds target_;
+  Tensor ranked_;
 };
 
 }  // namespace
@@ -157,15 +143,12 @@ Result<std::unique_ptr<Objective>> makeFeatureHead(const ObjectiveSetup& setup) 
   settings.tokens = optionOf(recipe, "tokens_weight", settings.tokens);
   settings.noise = optionOf(recipe, "noise", settings.noise);
   settings.rounds = std::clamp(static_cast<int>(optionOf(recipe, "rounds", 1)), 1, 4);
-  const std::string path = setup.pathOf(recipe.teacher);
-  DECOSCOPE_ASSIGN(auto target, openWeights(path));
-  DECOSCOPE_ASSIGN(Architecture architecture, architectureOf(*target, path));
-  if (architecture.config.width != recipe.shape.value("hidden_size", 0))
+  DECOSCOPE_ASSIGN(TargetEnds target, TargetEnds::read(setup.pathOf(recipe.teacher)));
+  if (target.config.width != recipe.shape.value("hidden_size", 0))
     return fail(ErrorCode::badInput, "head and target have different widths",
                 recipe.folder + "/recipe.json, field shape.hidden_size");
-  if (settings.ranked == 0) settings.ranked = architecture.config.vocabulary;
-  return std::unique_ptr<Objective>(
-      std::make_unique<FeatureHead>(settings, std::move(target), std::move(architecture)));
+  if (settings.ranked == 0) settings.ranked = target.config.vocabulary;
+  return std::unique_ptr<Objective>(std::make_unique<FeatureHead>(settings, std::move(target)));
 }
 
 }  // namespace decoscope::train

@@ -56,8 +56,7 @@ Result<Net> Net::create(const Architecture& architecture, std::uint64_t seed) {
   const auto add = [&](const std::string& name, at::IntArrayRef shape, double deviation) {
     Tensor value = deviation > 0 ? at::normal(0, deviation, shape, generator, at::TensorOptions(at::kFloat))
                                  : at::ones(shape, at::kFloat);
-    value.requires_grad_(true);
-    net.parameters_.push_back({name, value, deviation > 0});
+    net.add(name, value, deviation > 0);
   };
   const std::int64_t width = config.width,
                      queryWidth = static_cast<std::int64_t>(config.heads) * config.headSize,
@@ -98,58 +97,18 @@ Result<Net> Net::create(const Architecture& architecture, std::uint64_t seed) {
     }
   }
   if (!config.normsWithoutWeights && !config.followsFeatures) vector(names.finalNorm, -1, width);
-  std::sort(net.parameters_.begin(), net.parameters_.end(),
-            [](const Parameter& a, const Parameter& b) { return a.name < b.name; });
-  for (std::size_t i = 0; i < net.parameters_.size(); ++i) net.byName_[net.parameters_[i].name] = i;
   return net;
-}
-
-const Parameter* Net::find(const std::string& name) const {
-  const auto found = byName_.find(name);
-  return found == byName_.end() ? nullptr : &parameters_[found->second];
-}
-
-std::int64_t Net::parameterCount() const {
-  std::int64_t sum = 0;
-  for (const Parameter& parameter : parameters_) sum += parameter.value.numel();
-  return sum;
-}
-
-Status Net::load(const WeightFile& weights) {
-  const c10::NoGradGuard guard;
-  for (Parameter& parameter : parameters_) {
-    const WeightTensor* tensor = weights.find(parameter.name);
-    if (!tensor)
-      return fail(ErrorCode::badInput, "tensor '" + parameter.name + "' is missing", weights.path());
-    if (tensor->shape != parameter.value.sizes().vec())
-      return fail(ErrorCode::badInput,
-                  "tensor '" + parameter.name + "' has another shape than the recipe says", weights.path());
-    DECOSCOPE_TRY(dequantise(
-        *tensor, 0, {parameter.value.data_ptr<float>(), static_cast<std::size_t>(parameter.value.numel())}));
-    // Biases come only with a checkpoint; a shape that is made anew has none.
-  }
-  for (const WeightTensor& tensor : weights.tensors()) {
-    if (byName_.contains(tensor.name) || !tensor.name.ends_with("bias")) continue;
-    Tensor value = at::empty(tensor.shape, at::kFloat);
-    DECOSCOPE_TRY(dequantise(tensor, 0, {value.data_ptr<float>(), static_cast<std::size_t>(value.numel())}));
-    value.requires_grad_(true);
-    byName_[tensor.name] = parameters_.size();
-    parameters_.push_back({tensor.name, value, false});
-  }
-  std::sort(parameters_.begin(), parameters_.end(),
-            [](const Parameter& a, const Parameter& b) { return a.name < b.name; });
-  for (std::size_t i = 0; i < parameters_.size(); ++i) byName_[parameters_[i].name] = i;
-  return {};
-}
-
-void Net::freeze() {
-  for (Parameter& parameter : parameters_) parameter.value.requires_grad_(false);
 }
 
 void Net::borrow(Tensor embedding, Tensor head, std::vector<std::int64_t> distances) {
   borrowedEmbedding_ = std::move(embedding);
   borrowedHead_ = std::move(head);
   rankedDistances_ = std::move(distances);
+}
+
+std::map<std::string, std::vector<std::int64_t>> Net::constants() const {
+  if (rankedDistances_.empty()) return {};
+  return {{architecture_.names.ranked, rankedDistances_}};
 }
 
 // ---- the forward ----

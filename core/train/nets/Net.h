@@ -5,7 +5,6 @@
 #pragma once
 
 #include <ATen/ATen.h>
-#include <c10/core/GradMode.h>
 
 #include <map>
 #include <optional>
@@ -15,15 +14,9 @@
 #include "core/base/Status.h"
 #include "core/model/torch/Architecture.h"
 #include "core/model/weights/WeightFile.h"
+#include "core/train/nets/ParameterSet.h"
 
 namespace decoscope::train {
-
-// One weight, under the name that it has in the checkpoint.
-struct Parameter {
-  std::string name;
-  at::Tensor value;    // f32, a leaf that wants a gradient unless it is frozen
-  bool decays = true;  // matrices do, norms and biases do not
-};
 
 // What one forward is asked for.
 struct NetRequest {
@@ -36,28 +29,18 @@ struct NetRequest {
 };
 
 // One thread. Weights are where create() put them.
-class Net {
+class Net final : public ParameterSet {
  public:
   // Weights drawn by `seed`: normal with deviation 0.02, products that end a branch divided by √(2 · blocks)
   // (Radford et al. 2019), norms at one.
   static Result<Net> create(const Architecture& architecture, std::uint64_t seed);
 
   const Architecture& architecture() const { return architecture_; }
-  // Sorted by name, so that checkpoints and sums over them have one order.
-  std::vector<Parameter>& parameters() { return parameters_; }
-  const std::vector<Parameter>& parameters() const { return parameters_; }
-  const Parameter* find(const std::string& name) const;
-  std::int64_t parameterCount() const;
-  // Takes over every tensor of these names and shapes; error badInput for one that is missing or does not
-  // fit.
-  Status load(const WeightFile& weights);
-  // No gradients from now on.
-  void freeze();
   // What a draft head borrows of its target: embedding [vocabulary, width] and the rows of the LM head that
   // it ranks [ranked, width], both f32; `distances` is what the checkpoint says of the ranked tokens (token −
   // index).
   void borrow(at::Tensor embedding, at::Tensor head, std::vector<std::int64_t> distances);
-  const std::vector<std::int64_t>& rankedDistances() const { return rankedDistances_; }
+  std::map<std::string, std::vector<std::int64_t>> constants() const override;
 
   // The final-normed states [rows · length, width], f32, one per exit; a draft head's are its estimates of
   // features, and it needs what borrow() gives. Layer drop (Elhoushi et al. 2024,
@@ -82,8 +65,6 @@ class Net {
   void prepare(std::int64_t length, at::ScalarType precision);
 
   Architecture architecture_;
-  std::vector<Parameter> parameters_;
-  std::map<std::string, std::size_t> byName_;
   at::Tensor borrowedEmbedding_, borrowedHead_;
   std::vector<std::int64_t> rankedDistances_;
   // For the length of the batch under way.

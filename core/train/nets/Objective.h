@@ -35,6 +35,9 @@ class Objective {
   virtual std::vector<Measure> evaluate(Net& net, const Rows& rows, at::ScalarType precision) = 0;
   // Called once, when the texts are there and before a checkpoint is read or the first step done.
   virtual Status prepare(Net&, const Rows&) { return {}; }
+  // What learns where it sits on a net that does not: the recipe's shape is that of the head then, and the
+  // net is its `start`, frozen. Lives as long as the objective.
+  virtual ParameterSet* head() { return nullptr; }
 };
 
 // Models that a recipe refers to, opened by name.
@@ -68,6 +71,13 @@ Result<std::unique_ptr<Objective>> makeDistillation(const ObjectiveSetup& setup)
 // (uniform, on features), rounds (2: a second pass in which half of the features are the head's own, as in
 // drafting; cf. Zhang et al. 2024, HASS, arXiv 2408.15766).
 Result<std::unique_ptr<Objective>> makeFeatureHead(const ObjectiveSetup& setup);
+
+// The head that ends SpecDec++'s drafts, on the frozen drafter `start` beside the frozen target `teacher`
+// (Huang et al. 2024, arXiv 2405.19715; methods sheet §5, training); with features the drafter is a draft
+// head of `teacher`, which is not run (DraftJudge.h). Options: rejection_weight (w of the cross-entropy),
+// mixing (r: share of drafted tokens that the text's own replace), starts (drafts that evaluation makes in
+// each held-out text).
+Result<std::unique_ptr<Objective>> makeAcceptanceHead(const ObjectiveSetup& setup);
 
 // Σ over the vocabulary, one number a row; `draft` and `target` are logits [n, vocabulary].
 at::Tensor forwardKl(const at::Tensor& target, const at::Tensor& draft);

@@ -4,10 +4,9 @@ namespace decoscope::train {
 
 Result<std::unique_ptr<Objective>> makeObjective(const ObjectiveSetup& setup) {
   static const std::pair<const char*, ObjectiveFactory> kObjectives[] = {
-      {"next-token", makeNextToken},
-      {"masked-diffusion", makeMaskedDiffusion},
-      {"distillation", makeDistillation},
-      {"feature-head", makeFeatureHead},
+      {"next-token", makeNextToken},           {"masked-diffusion", makeMaskedDiffusion},
+      {"distillation", makeDistillation},      {"feature-head", makeFeatureHead},
+      {"acceptance-head", makeAcceptanceHead},
   };
   std::string known;
   for (const auto& [name, make] : kObjectives) {

@@ -6,7 +6,7 @@ namespace decoscope::train {
 
 using at::Tensor;
 
-Optimiser::Optimiser(Net& net, const Schedule& schedule) : schedule_(schedule) {
+Optimiser::Optimiser(ParameterSet& net, const Schedule& schedule) : schedule_(schedule) {
   for (Parameter& parameter : net.parameters())
     if (parameter.value.requires_grad())
       slots_.push_back({parameter.name, parameter.value, at::zeros_like(parameter.value.detach()),

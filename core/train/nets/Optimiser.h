@@ -7,14 +7,14 @@
 #include <vector>
 
 #include "core/train/Recipe.h"
-#include "core/train/nets/Net.h"
+#include "core/train/nets/ParameterSet.h"
 
 namespace decoscope::train {
 
 class Optimiser {
  public:
   // Holds moments for the parameters that want a gradient; the net must outlive it.
-  Optimiser(Net& net, const Schedule& schedule);
+  Optimiser(ParameterSet& net, const Schedule& schedule);
 
   // One step with the gradients that are there, which are cleared. Returns the gradient's norm before
   // clipping; where it is not finite nothing is changed.

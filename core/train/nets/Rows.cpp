@@ -56,7 +56,7 @@ Result<Rows> Rows::read(const Source& source, const Tokenizer& tokenizer, Packin
   std::int64_t taken = 0;
   DECOSCOPE_TRY(readCorpusLines(source.file, [&](const CorpusLine& line) -> Status {
     if (taken == source.texts) return {};
-    ++taken;
+    if (taken++ < source.skip) return {};
     TrainingText text;
     if (source.features) {
       if (line.tokens.empty() || line.featureRow < 0)

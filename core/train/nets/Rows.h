@@ -39,6 +39,7 @@ class Rows {
   struct Source {
     std::string file;        // JSONL (see CorpusLines.h)
     std::int64_t texts = 0;  // at most so many; fewer are an error only if there are none
+    std::int64_t skip = 0;   // the first of those, left out
     double heldOut = 0.01;   // share that is kept for evaluation, by splitPosition()
     bool features = false;   // FILE.features is read beside it
     std::int64_t width = 0;  // of the features

@@ -45,6 +45,9 @@ class Training {
   Status save(std::int64_t done);
   static std::string modelFolder(const std::string& name);
   Result<Net> openNet(const std::string& name) const;
+  Result<Net> createNet() const;
+  // What the optimiser changes and what is saved.
+  ParameterSet& learned() { return objective_->head() ? *objective_->head() : *net_; }
   std::string fingerprint() const;
   at::ScalarType precision() const { return recipe_.bfloat16 ? at::kBFloat16 : at::kFloat; }
 
@@ -75,6 +78,18 @@ Result<Net> Training::openNet(const std::string& name) const {
   return net;
 }
 
+Result<Net> Training::createNet() const {
+  DECOSCOPE_ASSIGN(
+      const Architecture architecture,
+      architectureFromConfig(recipe_.shape.dump(), recipe_.folder + "/recipe.json, field shape"));
+  DECOSCOPE_ASSIGN(Net net, Net::create(architecture, recipe_.seed));
+  if (!recipe_.start.empty()) {
+    DECOSCOPE_ASSIGN(const auto weights, openWeights(modelFolder(recipe_.start)));
+    DECOSCOPE_TRY(net.load(*weights));
+  }
+  return net;
+}
+
 std::string Training::fingerprint() const {
   nlohmann::json facts = {{"shape", recipe_.shape},          {"objective", recipe_.objective},
                           {"options", recipe_.options},      {"corpus", recipe_.corpus},
@@ -82,40 +97,40 @@ std::string Training::fingerprint() const {
                           {"start", recipe_.start},          {"teacher", recipe_.teacher},
                           {"rows", recipe_.schedule.rows},   {"length", recipe_.schedule.length},
                           {"steps", recipe_.schedule.steps}, {"rate", recipe_.schedule.learningRate}};
+  if (recipe_.skip > 0) facts["skip"] = recipe_.skip;
   return std::to_string(std::hash<std::string>{}(facts.dump()));
 }
 
 Status Training::prepare() {
   if (options_.threads > 0) at::set_num_threads(options_.threads);
-  DECOSCOPE_ASSIGN(
-      const Architecture architecture,
-      architectureFromConfig(recipe_.shape.dump(), recipe_.folder + "/recipe.json, field shape"));
-  DECOSCOPE_ASSIGN(net_, Net::create(architecture, recipe_.seed));
-  if (!recipe_.start.empty()) {
-    DECOSCOPE_ASSIGN(const auto weights, openWeights(modelFolder(recipe_.start)));
-    DECOSCOPE_TRY(net_->load(*weights));
+  const ObjectiveSetup setup{recipe_, [this](const std::string& name) { return openNet(name); }, modelFolder};
+  DECOSCOPE_ASSIGN(objective_, makeObjective(setup));
+  if (objective_->head()) {
+    DECOSCOPE_ASSIGN(net_, openNet(recipe_.start));
+  } else {
+    DECOSCOPE_ASSIGN(net_, createNet());
   }
+  const TransformerConfig& config = net_->architecture().config;
   tokenizerFolder_ = modelFolder(recipe_.vocabulary);
   if (const fs::path bundled = fs::path(options_.resources) / "models" / recipe_.vocabulary;
       fs::exists(bundled))
     tokenizerFolder_ = bundled.string();
   DECOSCOPE_ASSIGN(const auto tokenizer, loadModelTokenizer(tokenizerFolder_));
-  if (tokenizer->size() > architecture.config.vocabulary)
+  if (tokenizer->size() > config.vocabulary)
     return fail(ErrorCode::badInput,
                 "the vocabulary has " + std::to_string(tokenizer->size()) + " tokens, the shape " +
-                    std::to_string(architecture.config.vocabulary),
+                    std::to_string(config.vocabulary),
                 recipe_.folder + "/recipe.json, field shape.vocab_size");
-  const ObjectiveSetup setup{recipe_, [this](const std::string& name) { return openNet(name); }, modelFolder};
-  DECOSCOPE_ASSIGN(objective_, makeObjective(setup));
   Rows::Source source;
   source.file = options_.corpusFile;
   source.texts = recipe_.texts;
+  source.skip = recipe_.skip;
   source.features = recipe_.features;
-  source.width = architecture.config.width;
+  source.width = config.width;
   DECOSCOPE_ASSIGN(rows_,
                    Rows::read(source, *tokenizer, recipe_.packing, recipe_.schedule.length, recipe_.seed));
   DECOSCOPE_TRY(objective_->prepare(*net_, *rows_));
-  optimiser_.emplace(*net_, recipe_.schedule);
+  optimiser_.emplace(learned(), recipe_.schedule);
   return {};
 }
 
@@ -148,7 +163,7 @@ Status Training::one(std::int64_t step) {
 }
 
 Status Training::save(std::int64_t done) {
-  return writeCheckpoint((fs::path(options_.out) / "checkpoint.safetensors").string(), *net_, *optimiser_,
+  return writeCheckpoint((fs::path(options_.out) / "checkpoint.safetensors").string(), learned(), *optimiser_,
                          {done}, fingerprint());
 }
 
@@ -162,7 +177,7 @@ Result<TrainingResult> Training::run() {
   result.model = (fs::path(options_.out) / "model").string();
   Progress progress;
   if (options_.resume && fs::exists(result.checkpoint, error)) {
-    DECOSCOPE_ASSIGN(progress, readCheckpoint(result.checkpoint, *net_, *optimiser_, fingerprint()));
+    DECOSCOPE_ASSIGN(progress, readCheckpoint(result.checkpoint, learned(), *optimiser_, fingerprint()));
   }
   const Schedule& schedule = recipe_.schedule;
   const std::int64_t end = options_.steps > 0 ? std::min(options_.steps, schedule.steps) : schedule.steps;
@@ -202,7 +217,7 @@ Result<TrainingResult> Training::run() {
   for (const double loss : losses) result.loss += loss / static_cast<double>(losses.size());
   result.steps = progress.step;
   DECOSCOPE_TRY(save(progress.step));
-  DECOSCOPE_TRY(exportModel(result.model, *net_, recipe_, tokenizerFolder_));
+  DECOSCOPE_TRY(exportModel(result.model, learned(), recipe_, objective_->head() ? "" : tokenizerFolder_));
   return result;
 }
 
