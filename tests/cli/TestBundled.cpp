@@ -68,7 +68,7 @@ class TestBundled : public QObject {
              qPrintable(QString::fromStdString(outcome.document.dump()) + outcome.problem));
     QStringList names;
     for (const json& check : outcome.document["checks"]) names << QString::fromStdString(check["name"]);
-    for (const char* model : {"wren", "wren-tiny", "wren-tiny-acceptance"})
+    for (const char* model : {"wren", "wren-tiny", "wren-nested", "wren-diffusion", "wren-tiny-acceptance"})
       QVERIFY2(names.filter("bundled model " + QString(model) + " ").size() == 1, model);
   }
 
@@ -87,7 +87,8 @@ class TestBundled : public QObject {
 
   void cardsHold_data() {
     QTest::addColumn<QString>("model");
-    for (const char* model : {"wren", "wren-tiny", "wren-tiny-acceptance"}) QTest::newRow(model) << model;
+    for (const char* model : {"wren", "wren-tiny", "wren-nested", "wren-tiny-acceptance"})
+      QTest::newRow(model) << model;
   }
   void cardsHold() {
     QFETCH(QString, model);
