@@ -12,6 +12,13 @@ namespace {
 constexpr const char* kSource = "bundled";
 constexpr const char* kTarget = "wren";  // of its own vocabulary, with a chat template
 
+// What only works beside another model.
+bool isHead(const ModelEntry& model) {
+  if (!model.described || !model.problem.isEmpty()) return false;
+  const Capabilities can = capabilitiesOf(model.info);
+  return can.followsFeatures || (!can.causal && !can.maskedDiffusion);
+}
+
 bool writesText(const ModelEntry& model) {
   return model.described && model.problem.isEmpty() && capabilitiesOf(model.info).causal;
 }
@@ -21,7 +28,7 @@ bool writesText(const ModelEntry& model) {
 std::vector<ModelEntry> bundledEntries(const std::vector<ModelEntry>& models) {
   std::vector<ModelEntry> bundled;
   std::copy_if(models.begin(), models.end(), std::back_inserter(bundled),
-               [](const ModelEntry& model) { return model.file.source == kSource; });
+               [](const ModelEntry& model) { return model.file.source == kSource && !isHead(model); });
   return bundled;
 }
 

@@ -17,7 +17,7 @@ struct BundledStart {
   QString prompt;           // a message of a user
 };
 
-// The bundled entries of the catalog, in its order.
+// The bundled entries of the catalog that write texts by themselves, in its order: not the heads.
 std::vector<ModelEntry> bundledEntries(const std::vector<ModelEntry>& models);
 // Nothing where Wren is not bundled, cannot be opened, or has not been described yet.
 std::optional<BundledStart> bundledStart(const std::vector<ModelEntry>& models);

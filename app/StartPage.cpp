@@ -3,6 +3,8 @@
 #include <QFileInfo>
 #include <QLabel>
 #include <QPushButton>
+#include <QStyleOptionButton>
+#include <QStylePainter>
 #include <QVBoxLayout>
 
 #include "widgets/models/Numbers.h"
@@ -11,6 +13,26 @@
 namespace decoscope {
 
 namespace {
+
+// A long name must not keep the window wide: it ends in an ellipsis where there is no room.
+class ElidingButton final : public QPushButton {
+ public:
+  explicit ElidingButton(const QString& text) : QPushButton(text) {
+    setSizePolicy(QSizePolicy::Preferred, QSizePolicy::Fixed);
+  }
+  QSize minimumSizeHint() const override { return {kLeastWidth, QPushButton::minimumSizeHint().height()}; }
+
+ protected:
+  void paintEvent(QPaintEvent*) override {
+    QStyleOptionButton option;
+    initStyleOption(&option);
+    option.text = option.fontMetrics.elidedText(option.text, Qt::ElideRight, width() - 2 * kPadding);
+    QStylePainter(this).drawControl(QStyle::CE_PushButton, option);
+  }
+
+ private:
+  static constexpr int kLeastWidth = 120, kPadding = 12;
+};
 
 QLabel* heading(const QString& text) {
   auto* label = new QLabel(text);
@@ -103,7 +125,7 @@ void StartPage::show(const QStringList& recent, const std::vector<ModelEntry>& m
     layout->addWidget(label);
   };
   for (const QString& path : recent.mid(0, 8)) {
-    auto* button = new QPushButton(QFileInfo(path).fileName());
+    auto* button = new ElidingButton(QFileInfo(path).fileName());
     button->setToolTip(path);
     connect(button, &QPushButton::clicked, this, [this, path] { Q_EMIT sessionWanted(path); });
     recent_->addWidget(button);
@@ -137,7 +159,7 @@ QPushButton* StartPage::modelButton(const ModelEntry& model) {
     what += tr(" · %1 parameters · %2")
                 .arg(ModelCatalog::parametersText(model.info.parameters),
                      QString::fromStdString(model.info.fileType));
-  auto* button = new QPushButton(QString::fromStdString(model.file.name) + QStringLiteral("    ") + what);
+  auto* button = new ElidingButton(QString::fromStdString(model.file.name) + QStringLiteral("    ") + what);
   button->setToolTip(QString::fromStdString(model.file.path) +
                      (model.problem.isEmpty() ? QString() : QStringLiteral("\n") + model.problem));
   button->setEnabled(model.problem.isEmpty());
