@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::uint32_t kOpen = 1u << 31;
 constexpr int kSpins = 2000;  // some tens of microseconds: longer than the serial part between two sections
+constexpr int kIdleSpins = 20000;  // and than what a decoder does between two forwards
 
 void pauseBriefly() {
 #if defined(__x86_64__)
@@ -82,7 +83,7 @@ void Workers::run(std::int64_t count, std::int64_t grain, Call call, void* conte
 void Workers::help() {
   std::uint32_t seen = 0;
   for (;;) {
-    for (int spins = 0; spins < kSpins && section_.load(std::memory_order_acquire) == seen; ++spins)
+    for (int spins = 0; spins < kIdleSpins && section_.load(std::memory_order_acquire) == seen; ++spins)
       pauseBriefly();
     section_.wait(seen, std::memory_order_acquire);
     seen = section_.load(std::memory_order_acquire);
