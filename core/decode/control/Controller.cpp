@@ -129,7 +129,7 @@ class AdaptiveController final : public Controller {
  private:
   static constexpr double kOverhead = 1.02;
   // What may be lost on drafts that fail, in plain steps: a little at once, and one in a hundred.
-  static constexpr double kAllowance = 0.1, kAllowedShare = 0.005;
+  static constexpr double kAllowance = 0.2, kAllowedShare = 0.01;
   static constexpr double kPriorWeight = 4, kMemory = 0.98;  // about the last fifty tests
   bool overdrawn() const { return lost_ > kAllowance + kAllowedShare * steps_; }
 
