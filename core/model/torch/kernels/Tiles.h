@@ -6,7 +6,7 @@
 
 namespace decoscope::kernels {
 
-// Calls tile(std::integral_constant<int, rows>(), rows) with the one size in 1 … kMost that `rows` is.
+// Calls tile(std::integral_constant<int, n>()) where n = rows, one of 1 … kMost.
 template <int kMost, typename Tile>
 void withSize(std::size_t rows, Tile&& tile) {
   if (rows == static_cast<std::size_t>(kMost))
