@@ -38,15 +38,6 @@ json headShape(bool shared = false) {
   return {{"model_type", "specdec-pp"}, {"hidden_size", 32}, {"num_blocks", 3}, {"shared_blocks", shared}};
 }
 
-Result<Net> frozenNet(const std::string& folder) {
-  DECOSCOPE_ASSIGN(const auto weights, openWeights(folder));
-  DECOSCOPE_ASSIGN(const Architecture architecture, architectureOf(*weights, folder));
-  DECOSCOPE_ASSIGN(Net net, Net::create(architecture, 0));
-  DECOSCOPE_TRY(net.load(*weights));
-  net.freeze();
-  return net;
-}
-
 }  // namespace
 
 class TestAcceptanceHead : public QObject {

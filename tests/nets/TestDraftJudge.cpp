@@ -18,15 +18,6 @@ namespace {
 constexpr int kRanked = 200;
 constexpr std::int64_t kLength = 95;
 
-Result<Net> frozenNet(const std::string& folder) {
-  DECOSCOPE_ASSIGN(const auto weights, openWeights(folder));
-  DECOSCOPE_ASSIGN(const Architecture architecture, architectureOf(*weights, folder));
-  DECOSCOPE_ASSIGN(Net net, Net::create(architecture, 0));
-  DECOSCOPE_TRY(net.load(*weights));
-  net.freeze();
-  return net;
-}
-
 json headShape() {
   json shape = test::tinyShape(1);
   shape["architectures"] = {"LlamaForCausalLMEagle"};

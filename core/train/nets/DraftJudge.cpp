@@ -12,15 +12,6 @@ namespace {
 
 using at::Tensor;
 
-Tensor statesOf(Net& net, const Tensor& tokens, const Tensor& features, at::ScalarType precision) {
-  NetRequest request;
-  request.tokens = tokens;
-  request.features = features;
-  request.exits = {net.architecture().config.layers};
-  request.precision = precision;
-  return net.states(request).front();
-}
-
 Tensor draw(const Tensor& logits, at::Generator generator) {
   return at::multinomial(at::softmax(logits, -1), 1, true, std::move(generator)).squeeze(1);
 }
@@ -52,7 +43,7 @@ class NetJudge final : public DraftJudge {
     inside.select(1, 0).fill_(false);
     const Tensor drafted = inside.reshape({-1}).nonzero().squeeze(1), before = drafted - 1;
     const auto logitsBefore = [&](Net& net) {
-      const Tensor states = statesOf(net, batch.tokens, {}, settings.precision);
+      const Tensor states = lastStates(net, batch.tokens, {}, settings.precision);
       return net.logits(states.index_select(0, before), at::kFloat);
     };
     const Tensor q = logitsBefore(drafter), drawn = draw(q, generator);
@@ -61,7 +52,7 @@ class NetJudge final : public DraftJudge {
     const Tensor flat = batch.tokens.reshape({-1});
     const Tensor mixed = flat.scatter(0, drafted, at::where(own, flat.index_select(0, drafted), drawn));
     const Tensor kept = own.logical_not().nonzero().squeeze(1);
-    const Tensor states = statesOf(drafter, mixed.view(batch.tokens.sizes()), {}, settings.precision);
+    const Tensor states = lastStates(drafter, mixed.view(batch.tokens.sizes()), {}, settings.precision);
     return {drawn.index_select(0, kept), states.index_select(0, drafted.index_select(0, kept)),
             acceptance.index_select(0, kept)};
   }
@@ -105,7 +96,7 @@ class FeatureJudge final : public DraftJudge {
     Tensor inside = at::zeros({rows, length}, at::kBool);
     inside.narrow(1, 0, length - 1).copy_((batch.answer & batch.text).narrow(1, 2, length - 1));
     const Tensor before = inside.reshape({-1}).nonzero().squeeze(1), drafted = before + 1;
-    const Tensor guesses = statesOf(drafter, tokens, features, settings.precision).index_select(0, before);
+    const Tensor guesses = lastStates(drafter, tokens, features, settings.precision).index_select(0, before);
     const Tensor q = drafter.logits(guesses, at::kFloat), column = draw(q, generator);
     const Tensor drawn = ranked_.index_select(0, column);
     const Tensor truth = batch.features.narrow(1, 1, length).reshape({-1, width}).index_select(0, before);
@@ -116,8 +107,8 @@ class FeatureJudge final : public DraftJudge {
     const Tensor mixed = tokens.reshape({-1}).index_copy(0, keptDrafts, drawn.index_select(0, kept));
     const Tensor guessed =
         features.reshape({-1, width}).index_copy(0, keptDrafts, guesses.index_select(0, kept));
-    const Tensor states = statesOf(drafter, mixed.view({rows, length}), guessed.view({rows, length, width}),
-                                   settings.precision);
+    const Tensor states = lastStates(drafter, mixed.view({rows, length}), guessed.view({rows, length, width}),
+                                     settings.precision);
     return {drawn.index_select(0, kept), states.index_select(0, keptDrafts),
             acceptance.index_select(0, kept)};
   }

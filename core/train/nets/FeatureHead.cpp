@@ -48,7 +48,7 @@ class FeatureHead final : public Objective {
     const Tensor wanted = softTargets(net, view, place.precision);
     Loss loss;
     for (int round = 0; round < settings_.rounds; ++round) {
-      const Tensor made = estimate(net, view.tokens, features, place.precision);
+      const Tensor made = lastStates(net, view.tokens, features, place.precision);
       const Tensor distance = at::smooth_l1_loss(made, view.next, at::Reduction::None).mean(1);
       const Tensor logits = net.logits(made, place.precision);
       const Tensor entropy = -(wanted * at::log_softmax(logits, -1)).sum(-1);
@@ -80,7 +80,7 @@ class FeatureHead final : public Objective {
     double positions = 0;
     rows.forHeldOut(kRows, [&](const Batch& batch, std::span<const TrainingText>) {
       const Views view(batch);
-      const Tensor logits = net.logits(estimate(net, view.tokens, view.features, precision), precision);
+      const Tensor logits = net.logits(lastStates(net, view.tokens, view.features, precision), precision);
       const Tensor best = at::linear(view.next.to(precision), target_.head.to(precision)).argmax(-1);
       const Tensor drafted =
           ranked_.index_select(0, std::get<1>(logits.topk(8, -1)).reshape({-1})).view({-1, 8});
@@ -109,15 +109,6 @@ class FeatureHead final : public Objective {
     }
     Tensor tokens, features, next, counts;
   };
-
-  static Tensor estimate(Net& net, const Tensor& tokens, const Tensor& features, at::ScalarType precision) {
-    NetRequest request;
-    request.tokens = tokens;
-    request.features = features;
-    request.exits = {net.architecture().config.layers};
-    request.precision = precision;
-    return net.states(request).front();
-  }
 
   static Tensor softTargets(const Net& net, const Views& view, at::ScalarType precision) {
     const c10::NoGradGuard guard;

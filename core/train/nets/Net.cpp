@@ -286,4 +286,22 @@ Tensor Net::logits(const Tensor& states, at::ScalarType precision) const {
   return result;
 }
 
+Result<Net> frozenNet(const std::string& folder) {
+  DECOSCOPE_ASSIGN(const auto weights, openWeights(folder));
+  DECOSCOPE_ASSIGN(const Architecture architecture, architectureOf(*weights, folder));
+  DECOSCOPE_ASSIGN(Net net, Net::create(architecture, 0));
+  DECOSCOPE_TRY(net.load(*weights));
+  net.freeze();
+  return net;
+}
+
+Tensor lastStates(Net& net, const Tensor& tokens, const Tensor& features, at::ScalarType precision) {
+  NetRequest request;
+  request.tokens = tokens;
+  request.features = features;
+  request.exits = {net.architecture().config.layers};
+  request.precision = precision;
+  return net.states(request).front();
+}
+
 }  // namespace decoscope::train

@@ -71,4 +71,13 @@ class Net final : public ParameterSet {
   at::Tensor cosine_, sine_, mask_, windowMask_;
 };
 
+// The net of a model's folder with its weights, which take no gradients. Errors: as openWeights(),
+// architectureOf() and load() have them.
+Result<Net> frozenNet(const std::string& folder);
+
+// states() behind the last block alone. `features` stand beside the tokens of a draft head, whose states are
+// its guesses of the next ones; other nets get none.
+at::Tensor lastStates(Net& net, const at::Tensor& tokens, const at::Tensor& features,
+                      at::ScalarType precision);
+
 }  // namespace decoscope::train

@@ -69,13 +69,7 @@ std::string Training::modelFolder(const std::string& name) {
 }
 
 Result<Net> Training::openNet(const std::string& name) const {
-  const std::string folder = modelFolder(name);
-  DECOSCOPE_ASSIGN(const auto weights, openWeights(folder));
-  DECOSCOPE_ASSIGN(const Architecture architecture, architectureOf(*weights, folder));
-  DECOSCOPE_ASSIGN(Net net, Net::create(architecture, 0));
-  DECOSCOPE_TRY(net.load(*weights));
-  net.freeze();
-  return net;
+  return frozenNet(modelFolder(name));
 }
 
 Result<Net> Training::createNet() const {
