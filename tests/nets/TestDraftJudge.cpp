@@ -115,17 +115,12 @@ class TestDraftJudge : public QObject {
   void initTestCase() {
     const Status prepared = tiny_.prepare();
     QVERIFY2(prepared.has_value(), prepared ? "" : prepared.error().text().c_str());
-    Recipe made = tiny_.recipe("next-token");
-    made.schedule.steps = 80;
-    const auto target = tiny_.run(made, "target");
-    made.shape = test::tinyShape(1);
-    made.schedule.steps = 30;
-    const auto drafter = tiny_.run(made, "drafter");
-    QVERIFY(target && drafter);
-    target_ = target->model;
-    drafter_ = drafter->model;
+    const auto pair = tiny_.targetAndDrafter();
+    QVERIFY2(pair, pair ? "" : pair.error().text().c_str());
+    target_ = pair->target;
+    drafter_ = pair->drafter;
     writeFeatures();
-    made = tiny_.recipe("feature-head");
+    Recipe made = tiny_.recipe("feature-head");
     made.shape = headShape();
     made.packing = Packing::texts;
     made.features = true;

@@ -106,6 +106,19 @@ class TinyTraining {
       };
     return train::train(recipe, how, StopToken());
   }
+  // Folders of a target of three blocks that has learned, and of a drafter of one that has learned less.
+  struct Pair {
+    std::string target, drafter;
+  };
+  Result<Pair> targetAndDrafter() const {
+    train::Recipe made = recipe("next-token");
+    made.schedule.steps = 80;
+    DECOSCOPE_ASSIGN(const train::TrainingResult target, run(made, "target"));
+    made.shape = tinyShape(1);
+    made.schedule.steps = 30;
+    DECOSCOPE_ASSIGN(const train::TrainingResult drafter, run(made, "drafter"));
+    return Pair{target.model, drafter.model};
+  }
 
  private:
   QTemporaryDir folder_;
