@@ -23,8 +23,8 @@ class CostCurve {
   // "1:1 2:1.07 4:1.1 …", as it is recorded with the run, so that a repeat takes the same decisions.
   std::string text() const;
   static Result<CostCurve> parse(const std::string& text);
-  // Medians of a few forwards at the end of the current cache, which is left as it was. About 0.5 s for a
-  // small model.
+  // Medians of a few forwards at the end of the current cache, which is left as it was. Takes as long as some
+  // two hundred plain steps.
   static Result<CostCurve> measure(DecodeEnvironment& environment);
   // Time of a proposer's forward for a level of n nodes over the time of one token of the target. About 0.1
   // s.
