@@ -68,6 +68,15 @@ Result<std::vector<RowSummary>> Logits::summaries(int k) const {
   return result;
 }
 
+Result<std::vector<std::vector<TokenId>>> Logits::largest(int k) const {
+  std::vector<std::vector<TokenId>> result;
+  for (int i = 0; i < rows(); ++i) {
+    DECOSCOPE_ASSIGN(RowSummary one, summary(i, k));
+    result.push_back(std::move(one.tokens));
+  }
+  return result;
+}
+
 Result<std::unique_ptr<Logits>> Model::readout(std::span<const float>, bool) {
   return fail(ErrorCode::unsupported, "this model has no hidden states to read out", info().name);
 }

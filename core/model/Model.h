@@ -42,6 +42,8 @@ class Logits {
   virtual Result<RowSummary> summary(int index, int k) const;
   // Summaries of rows 0 … rows()-1; may use several threads.
   virtual Result<std::vector<RowSummary>> summaries(int k) const;
+  // The tokens of summaries(k) alone, which cost no exponentials.
+  virtual Result<std::vector<std::vector<TokenId>>> largest(int k) const;
 };
 
 // What a row may attend to.
@@ -92,17 +94,17 @@ struct Intervention {
 
 struct ForwardRequest {
   std::vector<TokenId> tokens;
-  // Absolute positions for rotary embeddings; empty means that a root gets cached() (with `follows` the position
-  // behind the slot that it follows, or 0), a child its parent's position plus one.
+  // Absolute positions for rotary embeddings; empty means that a root gets cached() (with `follows` the
+  // position behind the slot that it follows, or 0), a child its parent's position plus one.
   std::vector<std::int32_t> positions;
   // Index of each token's parent within the request, or -1 where it follows the cache directly; parents stand
   // before children. Empty means a chain; several roots are a batch of independent branches.
   std::vector<std::int32_t> parents;
-  // The cache is a forest of tokens: each slot stands behind the one that it follows. One entry per token; that
-  // of a root (parent −1) is the cached slot it follows, of which it sees that slot and what stands before it,
-  // or −1 to begin a text of its own, which sees nothing cached. Entries of other tokens are not read. Empty:
-  // every root sees the whole cache and follows its last slot. So several texts grow side by side in one cache,
-  // and texts that begin alike share what they have in common. Causal visibility only.
+  // The cache is a forest of tokens: each slot stands behind the one that it follows. One entry per token;
+  // that of a root (parent −1) is the cached slot it follows, of which it sees that slot and what stands
+  // before it, or −1 to begin a text of its own, which sees nothing cached. Entries of other tokens are not
+  // read. Empty: every root sees the whole cache and follows its last slot. So several texts grow side by
+  // side in one cache, and texts that begin alike share what they have in common. Causal visibility only.
   std::vector<std::int32_t> follows;
   Visibility visibility = Visibility::causal;
   std::vector<std::int32_t> logitRows;  // indices into `tokens`, ascending
@@ -127,7 +129,7 @@ struct ForwardOutput {
 // What a model can do; a decoder states what it needs and the chooser explains what is missing.
 struct Capabilities {
   bool causal = true;            // next-token logits
-  bool maskedDiffusion = false;  // full visibility, a mask token, unshifted logits
+  bool maskedDiffusion = false;  // full visibility, a mask token
   bool trees = true;             // parents other than a chain
   bool earlyExit = false;        // lastLayer
   bool hiddenStates = false;     // taps
@@ -157,6 +159,7 @@ struct ModelInfo {
   std::int64_t bytes = 0;  // resident weights
   int layers = 0, width = 0, inner = 0, heads = 0, keyValueHeads = 0, contextLength = 0, vocabularySize = 0;
   TokenId maskToken = -1;  // masked diffusion only
+  bool shifted = false;    // masked diffusion: the row of position j scores the token at j + 1 (Dream)
   // What the columns of logits stand for, where a draft head ranks fewer tokens than the vocabulary holds;
   // empty: every token, in order.
   std::vector<TokenId> rankedTokens;
@@ -183,8 +186,8 @@ class Model {
   // cancelled (stop was requested; polled between layers), failed (out of memory, device).
   virtual Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) = 0;
   // Keeps slots [0, prefix) and then `slots` (ascending, ≥ prefix) moved up to follow them; drops all others.
-  // Tail rollback is retain(n); keeping one path of a tree is retain(L, path slots). A slot whose predecessor is
-  // dropped follows the nearest one before it that is kept.
+  // Tail rollback is retain(n); keeping one path of a tree is retain(L, path slots). A slot whose predecessor
+  // is dropped follows the nearest one before it that is kept.
   virtual Status retain(int prefix, std::span<const std::int32_t> slots = {}) = 0;
 
   // Sends vectors [count, width] through the LM head, after the final norm if `norm`; leaves the cache alone.

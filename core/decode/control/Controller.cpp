@@ -109,19 +109,17 @@ class AdaptiveController final : public Controller {
   }
 
   bool observeText(const DraftTree& tree, std::span<const TokenId> continuation) override {
-    const auto children = tree.children();
     std::vector<NodeId> matched;
     NodeId at = kRootNode;
     for (const TokenId token : continuation) {
-      const auto& candidates = children[static_cast<std::size_t>(at + 1)];
-      const auto next = std::find_if(candidates.begin(), candidates.end(), [&](NodeId child) {
-        return tree.nodes[static_cast<std::size_t>(child)].token == token;
+      const auto next = std::find_if(tree.nodes.begin(), tree.nodes.end(), [&](const DraftNode& node) {
+        return node.parent == at && node.token == token;
       });
-      if (next == candidates.end()) {
-        learn(tree, children, matched);
+      if (next == tree.nodes.end()) {
+        learn(tree, matched);
         return true;
       }
-      matched.push_back(at = *next);
+      matched.push_back(at = static_cast<NodeId>(next - tree.nodes.begin()));
     }
     return false;
   }
@@ -137,14 +135,15 @@ class AdaptiveController final : public Controller {
   // lost its allowance, only what was learned from the text counts.
   static double prior(const DraftNode& node) { return 0.25 / (1 + node.rank); }
 
-  void learn(const DraftTree& tree, const std::vector<std::vector<NodeId>>& children,
-             std::span<const NodeId> matched) {
+  // Siblings stand in the order in which they are tested: those behind the right one would not have been.
+  void learn(const DraftTree& tree, std::span<const NodeId> matched) {
     NodeId at = kRootNode;
     for (std::size_t depth = 0; depth <= matched.size(); ++depth) {
       const NodeId right = depth < matched.size() ? matched[depth] : -2;
-      for (const NodeId child : children[static_cast<std::size_t>(at + 1)]) {
-        rate(tree.nodes[static_cast<std::size_t>(child)].bucket).observe(child == right, kMemory);
-        if (child == right) break;
+      for (std::size_t i = 0; i < tree.nodes.size(); ++i) {
+        if (tree.nodes[i].parent != at) continue;
+        rate(tree.nodes[i].bucket).observe(static_cast<NodeId>(i) == right, kMemory);
+        if (static_cast<NodeId>(i) == right) break;
       }
       at = right;
       if (at < 0) return;

@@ -18,19 +18,36 @@ constexpr int kCandidates = 8;
 constexpr int kFullNodes = 80;
 constexpr int kMaximumDepth = 6;
 
-// The static tree "2.2.2": a node's children are ranks 0 … n−1, so child counts by path of ranks define it.
-const std::map<std::string, int>& templateChildren() {
-  static const std::map<std::string, int> counts = [] {
-    std::map<std::string, int> c = {{"", 8},    {"0", 8},    {"1", 4},    {"2", 3},  {"3", 2},
-                                    {"00", 8},  {"01", 3},   {"02", 2},   {"10", 2}, {"000", 5},
-                                    {"001", 2}, {"0000", 3}, {"00000", 2}};
+// A place in a draft's shape: the child of another place, of that rank.
+struct Place {
+  int parent = -1;  // index of the place above; -1: the root
+  int rank = 0;
+  int depth = 1;
+};
+
+// The static tree "2.2.2", in level order: how many children a node has, by the ranks on its path.
+const std::vector<Place>& treePlaces() {
+  static const std::vector<Place> places = [] {
+    std::map<std::string, int> counts = {{"", 8},    {"0", 8},    {"1", 4},    {"2", 3},  {"3", 2},
+                                         {"00", 8},  {"01", 3},   {"02", 2},   {"10", 2}, {"000", 5},
+                                         {"001", 2}, {"0000", 3}, {"00000", 2}};
     for (const char* path : {"4",   "5",   "6",    "7",    "03",   "04",   "05",   "06",   "07",  "11",
                              "20",  "30",  "40",   "50",   "002",  "003",  "004",  "010",  "020", "100",
                              "200", "300", "0001", "0002", "0010", "0100", "1000", "00010"})
-      c[path] = 1;
-    return c;
+      counts[path] = 1;
+    std::vector<Place> made;
+    std::vector<std::string> paths;
+    const auto addChildren = [&](int parent, const std::string& path) {
+      for (int rank = 0; rank < counts[path]; ++rank) {
+        made.push_back({parent, rank, static_cast<int>(path.size()) + 1});
+        paths.push_back(path + static_cast<char>('0' + rank));
+      }
+    };
+    addChildren(-1, "");
+    for (std::size_t i = 0; i < made.size(); ++i) addChildren(static_cast<int>(i), std::string(paths[i]));
+    return made;
   }();
-  return counts;
+  return places;
 }
 
 class RecyclingProposer final : public Proposer {
@@ -45,29 +62,21 @@ class RecyclingProposer final : public Proposer {
     seeded_ = true;
     DraftTree tree;
     tree.owner = "token-recycling";
-    struct Open {
-      NodeId node;
-      TokenId token;
-      std::string path;
-    };
-    std::vector<Open> level = {{kRootNode, environment.text.back(), ""}};
-    for (int depth = 1; depth <= budget.depth && !level.empty(); ++depth) {
-      std::vector<Open> next;
-      for (const Open& parent : level) {
-        const int count = childrenOf(parent.path);
-        const auto row = rows_.find(parent.token);
-        if (row == rows_.end()) continue;
-        for (int rank = 0; rank < count; ++rank) {
-          if (static_cast<int>(tree.nodes.size()) >= budget.nodes) return tree;
-          const TokenId token = row->second[static_cast<std::size_t>(rank)];
-          if (token < 0) break;
-          tree.nodes.push_back({parent.node, token, kUnknown, rank, depth,
-                                std::min(depth, kMaximumDepth) * kCandidates + rank});
-          next.push_back({static_cast<NodeId>(tree.nodes.size()) - 1, token,
-                          parent.path + static_cast<char>('0' + rank)});
-        }
-      }
-      level = std::move(next);
+    // What each place became; places below one that stayed empty stay empty.
+    std::vector<NodeId> placed(places_.size(), kEmpty);
+    const TokenId root = environment.text.back();
+    for (std::size_t i = 0; i < places_.size(); ++i) {
+      const Place& place = places_[i];
+      if (place.depth > budget.depth || static_cast<int>(tree.nodes.size()) >= budget.nodes) break;
+      const NodeId parent = place.parent < 0 ? kRootNode : placed[static_cast<std::size_t>(place.parent)];
+      if (parent == kEmpty) continue;
+      const auto row = rows_.find(parent < 0 ? root : tree.nodes[static_cast<std::size_t>(parent)].token);
+      if (row == rows_.end()) continue;
+      const TokenId token = row->second[static_cast<std::size_t>(place.rank)];
+      if (token < 0) continue;
+      placed[i] = static_cast<NodeId>(tree.nodes.size());
+      tree.nodes.push_back({parent, token, kUnknown, place.rank, place.depth,
+                            std::min(place.depth, kMaximumDepth) * kCandidates + place.rank});
     }
     return tree;
   }
@@ -124,17 +133,16 @@ class RecyclingProposer final : public Proposer {
 
  private:
   using Row = std::array<TokenId, kCandidates>;
+  static constexpr NodeId kEmpty = -2;
 
-  int childrenOf(const std::string& path) const {
-    if (chain_) return 1;
-    const auto count = templateChildren().find(path);
-    return count == templateChildren().end() ? 0 : count->second;
-  }
   void configure(const ParamSet& parameters) {
     if (chain_) {
       full_.nodes = full_.depth = static_cast<int>(parameters.integer("gamma"));
+      places_.clear();
+      for (int i = 0; i < full_.depth; ++i) places_.push_back({i - 1, 0, i + 1});
       return;
     }
+    places_ = treePlaces();
     const std::string& seed = parameters.text("seed_table");
     seedFromPrompt_ = seed == "prompt" || (seed == "auto" && parameters.boolean("adaptive"));
     full_.nodes = static_cast<int>(std::min<std::int64_t>(parameters.integer("tree_nodes"), kFullNodes));
@@ -168,6 +176,7 @@ class RecyclingProposer final : public Proposer {
 
   bool chain_, seedFromPrompt_ = false, seeded_ = false;
   DraftBudget full_;
+  std::vector<Place> places_;  // in level order
   std::unordered_map<TokenId, Row>
       rows_;  // only rows that were written; the paper's zero rows never match by design
 };

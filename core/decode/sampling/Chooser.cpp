@@ -16,9 +16,12 @@ Result<Distribution> Chooser::distribution(const DecodeEnvironment& environment,
 }
 
 Result<TokenId> Chooser::greedy(const DecodeEnvironment& environment, const Logits& logits, int row,
-                                std::span<const TokenId> path) const {
+                                std::span<const TokenId> path, const RowSummary* summary) const {
   const bool padded = logits.vocabularySize() > environment.usableVocabulary();
-  if (!settings_.changesOrder() && !padded) return logits.argmax(row);
+  if (!settings_.changesOrder() && !padded) {
+    if (summary && !summary->tokens.empty()) return summary->tokens.front();
+    return logits.argmax(row);
+  }
   DECOSCOPE_ASSIGN(const Distribution p, distribution(environment, logits, row, path));
   return argmax(p);
 }
@@ -30,7 +33,7 @@ Result<TokenId> Chooser::choose(DecodeEnvironment& environment, const Logits& lo
   fact.node = node;
   fact.purpose = purpose;
   if (settings_.greedy()) {
-    DECOSCOPE_ASSIGN(fact.token, greedy(environment, logits, row, path));
+    DECOSCOPE_ASSIGN(fact.token, greedy(environment, logits, row, path, summary));
     if (summary)
       fact.probability = std::exp(logits.row(row)[static_cast<std::size_t>(fact.token)] - summary->logSumExp);
     environment.recorder->add(fact);

@@ -17,9 +17,10 @@ class Chooser {
   // The processed distribution of a row; `path` are the draft tokens between the text and the row.
   Result<Distribution> distribution(const DecodeEnvironment& environment, const Logits& logits, int row,
                                     std::span<const TokenId> path) const;
-  // The greedy token of a row, without building a distribution where the order of raw logits decides.
+  // The greedy token of a row, without building a distribution where the order of raw logits decides; a
+  // summary of the row, where there is one, saves looking for it.
   Result<TokenId> greedy(const DecodeEnvironment& environment, const Logits& logits, int row,
-                         std::span<const TokenId> path) const;
+                         std::span<const TokenId> path, const RowSummary* summary = nullptr) const;
   // Chooses the token that follows the text and `path`: argmax at temperature 0, else a draw keyed by its
   // position, so that every lossless method that draws from the same distribution draws the same token.
   // Records the processed distribution (if it was built) and the DrawFact; `summary` of the same row, where

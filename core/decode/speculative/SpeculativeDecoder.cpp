@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <deque>
 #include <numeric>
-#include <optional>
 
 namespace decoscope {
 
@@ -77,18 +76,16 @@ class SpeculativeDecoder final : public CausalDecoder {
                      environment.forward("target", request, ForwardPhase::verify));
     const Logits& logits = *output.logits;
     std::vector<RowSummary> summaries;
-    const int wanted =
-        std::max(recorder.wantsDistributions() ? recorder.topK() : 0, proposer_->observedTokens());
-    if (wanted > 0) {
-      std::optional<Recorder::Timer> recording;
-      if (proposer_->observedTokens() == 0) recording.emplace(recorder, TimeShare::recording);
-      DECOSCOPE_ASSIGN(summaries, logits.summaries(wanted));
+    const int observed = proposer_->observedTokens();
+    std::vector<std::vector<TokenId>> best;  // of each row, for the proposer
+    if (observed > 0) {
+      DECOSCOPE_ASSIGN(best, logits.largest(observed));
     }
     if (recorder.wantsDistributions()) {
       const Recorder::Timer recording(recorder, TimeShare::recording);
+      DECOSCOPE_ASSIGN(summaries, logits.summaries(recorder.topK()));
       for (std::size_t row = 0; row < summaries.size(); ++row)
-        recorder.add(digest(clipped(summaries[row], recorder.topK()), DistributionKind::targetRaw,
-                            static_cast<NodeId>(row) - 1));
+        recorder.add(digest(summaries[row], DistributionKind::targetRaw, static_cast<NodeId>(row) - 1));
     }
     DECOSCOPE_ASSIGN(const Walk walk, verifyTree(environment, chooser_, tree, logits, summaries, verifier_));
 
@@ -100,7 +97,7 @@ class SpeculativeDecoder final : public CausalDecoder {
     if (!watches_.empty())
       DECOSCOPE_TRY(proposer_->watch(
           environment, firstRow, textStates(output.taps, textRows, std::span(walk.accepted).first(kept))));
-    observe(environment, tree, walk, root, summaries);
+    observe(environment, tree, walk, root, best);
     learn(environment);
     return {};
   }
@@ -150,15 +147,6 @@ class SpeculativeDecoder final : public CausalDecoder {
       request.logitRows.push_back(static_cast<std::int32_t>(request.tokens.size()));
       request.tokens.push_back(node.token);
     }
-  }
-
-  static RowSummary clipped(RowSummary summary, int k) {
-    for (auto size = static_cast<std::size_t>(std::max(k, 0)); summary.tokens.size() > size;) {
-      summary.tailMass += summary.probability(summary.tokens.size() - 1);
-      summary.tokens.pop_back();
-      summary.logits.pop_back();
-    }
-    return summary;
   }
 
   static std::vector<TokenId> commitWalk(DecodeEnvironment& environment, const DraftTree& tree,
@@ -216,16 +204,12 @@ class SpeculativeDecoder final : public CausalDecoder {
   }
 
   void observe(DecodeEnvironment& environment, const DraftTree& tree, const Walk& walk, TokenId root,
-               const std::vector<RowSummary>& summaries) {
+               const std::vector<std::vector<TokenId>>& best) {
     controller_->observe(tree, walk.accepted);
-    const auto wanted = static_cast<std::size_t>(proposer_->observedTokens());
-    if (wanted == 0) return;
+    if (best.empty()) return;
     std::vector<RowObservation> rows;
-    for (std::size_t row = 0; row < summaries.size(); ++row) {
-      const std::span<const TokenId> top(summaries[row].tokens);
-      rows.push_back({static_cast<NodeId>(row) - 1, row == 0 ? root : tree.nodes[row - 1].token,
-                      top.first(std::min(wanted, top.size()))});
-    }
+    for (std::size_t row = 0; row < best.size(); ++row)
+      rows.push_back({static_cast<NodeId>(row) - 1, row == 0 ? root : tree.nodes[row - 1].token, best[row]});
     proposer_->observe(environment, rows, walk.accepted);
   }
 

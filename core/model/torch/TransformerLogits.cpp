@@ -23,15 +23,13 @@ class TransformerLogits final : public Logits {
             static_cast<std::size_t>(rows_.size(1))};
   }
   Result<TokenId> argmax(int index) const override {
-    DECOSCOPE_TRY(check(index, kernels::summarise(row(index).data(), row(index).size())));
-    std::vector<TokenId> tokens;
-    kernels::largest(row(index).data(), row(index).size(), 1, tokens);
+    DECOSCOPE_ASSIGN(const std::vector<TokenId> tokens, largestOf(index, 1));
     return tokens.front();
   }
   Result<RowSummary> summary(int index, int k) const override {
     const auto values = row(index);
     const kernels::Summary sums = kernels::summarise(values.data(), values.size());
-    DECOSCOPE_TRY(check(index, sums));
+    DECOSCOPE_TRY(check(index, std::isfinite(sums.sum) && std::isfinite(sums.largest)));
     RowSummary result;
     kernels::largest(values.data(), values.size(), static_cast<std::size_t>(std::max(k, 0)), result.tokens);
     result.logSumExp = sums.largest + std::log(sums.sum);
@@ -45,13 +43,35 @@ class TransformerLogits final : public Logits {
     return result;
   }
   Result<std::vector<RowSummary>> summaries(int k) const override {
+    return forRows<RowSummary>([&](int index) { return summary(index, k); });
+  }
+  Result<std::vector<std::vector<TokenId>>> largest(int k) const override {
+    return forRows<std::vector<TokenId>>([&](int index) { return largestOf(index, k); });
+  }
+
+ private:
+  static Status check(int index, bool good) {
+    if (good) return {};
+    return fail(ErrorCode::failed, "the model gave a logit that is not a number",
+                "row " + std::to_string(index),
+                "The weights may be damaged, or the precision too low: try --dtype f32.");
+  }
+  Result<std::vector<TokenId>> largestOf(int index, int k) const {
+    const auto values = row(index);
+    DECOSCOPE_TRY(check(index, std::isfinite(kernels::highest(values.data(), values.size()))));
+    std::vector<TokenId> tokens;
+    kernels::largest(values.data(), values.size(), static_cast<std::size_t>(std::max(k, 0)), tokens);
+    return tokens;
+  }
+  template <typename T, typename Make>
+  Result<std::vector<T>> forRows(const Make& make) const {
     if (rows() > 0) row(0);  // one copy from the device before the threads start
-    std::vector<Result<RowSummary>> results(static_cast<std::size_t>(rows()));
+    std::vector<Result<T>> results(static_cast<std::size_t>(rows()));
     workers_->forPieces(rows(), 1, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i)
-        results[static_cast<std::size_t>(i)] = summary(static_cast<int>(i), k);
+        results[static_cast<std::size_t>(i)] = make(static_cast<int>(i));
     });
-    std::vector<RowSummary> out;
+    std::vector<T> out;
     for (auto& result : results) {
       if (!result) return tl::unexpected(result.error());
       out.push_back(std::move(*result));
@@ -59,13 +79,6 @@ class TransformerLogits final : public Logits {
     return out;
   }
 
- private:
-  static Status check(int index, const kernels::Summary& sums) {
-    if (std::isfinite(sums.sum) && std::isfinite(sums.largest)) return {};
-    return fail(ErrorCode::failed, "the model gave a logit that is not a number",
-                "row " + std::to_string(index),
-                "The weights may be damaged, or the precision too low: try --dtype f32.");
-  }
   Tensor rows_;
   mutable Tensor host_;
   std::shared_ptr<kernels::Workers> workers_;

@@ -293,6 +293,25 @@ Summary Summarise(const float* row, std::size_t size) {
   return summary;
 }
 
+float Highest(const float* row, std::size_t size) {
+  const FloatTag d;
+  auto top = hn::Set(d, -INFINITY);
+  auto clean = hn::FirstN(d, kLanes);  // lanes that have met no NaN
+  std::size_t i = 0;
+  for (; i + kLanes <= size; i += kLanes) {
+    const auto x = hn::LoadU(d, row + i);
+    clean = hn::And(clean, hn::Eq(x, x));
+    top = hn::Max(top, x);
+  }
+  float highest = hn::GetLane(hn::MaxOfLanes(d, top));
+  bool bad = !hn::AllTrue(d, clean);
+  for (; i < size; ++i) {
+    bad |= std::isnan(row[i]);
+    highest = std::max(highest, row[i]);
+  }
+  return bad ? NAN : highest;
+}
+
 // Whether any of the next kLanes values exceeds the bound.
 bool AnyAbove(const float* row, float bound) {
   const FloatTag d;
@@ -347,6 +366,7 @@ HWY_EXPORT(Add);
 HWY_EXPORT(Rotate);
 HWY_EXPORT(RoundToBfloat16);
 HWY_EXPORT(Summarise);
+HWY_EXPORT(Highest);
 HWY_EXPORT(Largest);
 
 void roundToBfloat16(const float* x, std::size_t rows, std::size_t inputs, std::uint16_t* out) {
@@ -394,6 +414,9 @@ void rotate(float* values, const float* cosine, const float* sine, std::size_t h
 }
 Summary summarise(const float* row, std::size_t size) {
   return HWY_DYNAMIC_DISPATCH(Summarise)(row, size);
+}
+float highest(const float* row, std::size_t size) {
+  return HWY_DYNAMIC_DISPATCH(Highest)(row, size);
 }
 void largest(const float* row, std::size_t size, std::size_t k, std::vector<TokenId>& tokens) {
   HWY_DYNAMIC_DISPATCH(Largest)(row, size, k, tokens);

@@ -82,6 +82,8 @@ struct Summary {
 };
 // NaN anywhere makes `sum` NaN.
 Summary summarise(const float* row, std::size_t size);
+// The highest value; NaN where the row holds one, and minus infinity for no values.
+float highest(const float* row, std::size_t size);
 // The k largest, descending, ties by smaller id.
 void largest(const float* row, std::size_t size, std::size_t k, std::vector<TokenId>& tokens);
 
