@@ -14,6 +14,7 @@ const MethodRegistry& MethodRegistry::instance() {
     addEagle(methods);
     addSpecDecPlusPlus(methods);
     addLlada(methods);
+    addDream(methods);
     return methods;
   }();
   return registry;

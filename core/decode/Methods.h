@@ -14,5 +14,6 @@ void addSpecInfer(MethodRegistry& registry);
 void addEagle(MethodRegistry& registry);
 void addSpecDecPlusPlus(MethodRegistry& registry);
 void addLlada(MethodRegistry& registry);
+void addDream(MethodRegistry& registry);
 
 }  // namespace decoscope

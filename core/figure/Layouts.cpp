@@ -405,7 +405,8 @@ Figure layoutLattice(const std::vector<StepPointer>& steps, const TokenLabel& la
                  open = cell && cell->state == CellState::masked;
       if (now) committedAt[position] = row, known[position] = token;
       if (now || open) {
-        double value = cell->confidence;
+        // A score below zero is a negative entropy, of which this is the probability that stands for it.
+        double value = cell->confidence < 0 ? std::exp(cell->confidence) : cell->confidence;
         if (colour == LatticeColour::entropy)
           value = std::isnan(cell->entropy) ? -1 : std::min(1.0, cell->entropy / 6);
         if (colour == LatticeColour::age)

@@ -223,6 +223,15 @@ class TestGgufArchitectures : public QObject {
       const auto info = infoOf([](GgufContents&) {});
       QVERIFY2(info.has_value(), info ? "" : info.error().text().c_str());
       QCOMPARE(info->maskToken, document["config"]["mask_token_id"].get<TokenId>());
+      constexpr const char* kShift = "/diffusion.shift_logits";
+      for (const bool shifted : {false, true}) {
+        const auto said = infoOf([&](GgufContents& contents) { contents.set(kShift, shifted); });
+        QVERIFY(said.has_value());
+        QCOMPARE(said->shifted, shifted);
+      }
+      const auto unsaid = infoOf([&](GgufContents& contents) { contents.remove(kShift); });
+      QVERIFY(unsaid.has_value());
+      QCOMPARE(unsaid->shifted, std::string(name).ends_with("dream.json"));
       const auto without =
           infoOf([](GgufContents& contents) { contents.remove("/tokenizer.ggml.mask_token_id"); });
       QVERIFY(!without && without.error().text().find("names no mask token") != std::string::npos);
@@ -230,12 +239,6 @@ class TestGgufArchitectures : public QObject {
           infoOf([](GgufContents& contents) { contents.set("/tokenizer.ggml.mask_token_id", 64u); });
       QVERIFY(!outside && outside.error().text().find("64 is not in the vocabulary") != std::string::npos);
     }
-  }
-  void refusesLladaThatShifts() {
-    const json document = referenceOf("diffusion/llada.json");
-    GgufContents contents = GgufRules(document).contents();
-    contents.set("/diffusion.shift_logits", true);
-    QVERIFY(problemOf(contents, document).contains("diffusion.shift_logits"));
   }
   void refusesAPatternThatNamesOtherLayers() {
     const json document = referenceOf("gemma3-plain.json");

@@ -95,6 +95,47 @@ std::vector<TokenId> greedy(Model& model, std::vector<TokenId> prompt, int count
 
 class TestTransformer : public QObject {
   Q_OBJECT
+ private:
+  // A run of a fixture's model reveals what its reference decode reveals, step by step.
+  static void denoisesAs(const char* folder, const char* group, const QString& name, int length,
+                         const char* method, std::vector<std::string> assignments) {
+    const std::string path = kFixtures + "/hf/" + folder;
+    std::ifstream file(path + "/reference.json");
+    const auto document = nlohmann::json::parse(file);
+    const auto& wanted = document[group][name.toStdString()];
+    Engine engine(recordInMemory());
+    QVERIFY(engine.loadModel("target", path, withType("f32"), StopToken()).has_value());
+    RunRequest request;
+    request.method = method;
+    request.promptTokens = document["prompt_ids"].get<std::vector<TokenId>>();
+    request.maxNewTokens = length;
+    request.assignments = std::move(assignments);
+    const RunId run = *engine.startRun(request);
+    std::size_t index = 0;
+    while (!engine.ended()) {
+      const auto step = engine.step(StopToken());
+      QVERIFY2(step.has_value(), step ? "" : step.error().text().c_str());
+      std::vector<int> positions;
+      std::vector<TokenId> tokens;
+      std::vector<double> confidence;
+      for (const Event& event : (*step)->events)
+        if (const auto* cell = std::get_if<CellFact>(&event); cell && cell->state == CellState::committed) {
+          positions.push_back(cell->position);
+          tokens.push_back(cell->token);
+          confidence.push_back(cell->confidence);
+        }
+      const auto& reference = wanted["trajectory"][index++];
+      QCOMPARE(positions, reference["positions"].get<std::vector<int>>());
+      QCOMPARE(tokens, reference["tokens"].get<std::vector<TokenId>>());
+      for (std::size_t i = 0; i < confidence.size(); ++i)
+        QVERIFY(std::abs(confidence[i] - reference["confidence"][i].get<double>()) < 1e-4);
+    }
+    QCOMPARE(engine.text(), wanted["ids"].get<std::vector<TokenId>>());
+    QCOMPARE(textOf(*engine.recording().source, run)->size(), wanted["ids"].size());
+    const auto report = auditRun(*engine.recording().source, run);
+    QVERIFY(report.has_value() && report->failed.empty());
+  }
+
  private Q_SLOTS:
   void conforms_data() {
     QTest::addColumn<QString>("folder");
@@ -434,39 +475,22 @@ class TestTransformer : public QObject {
     QFETCH(int, steps);
     QFETCH(int, length);
     QFETCH(int, block);
-    std::ifstream file(kFixtures + "/hf/llada-layout/reference.json");
-    const auto document = nlohmann::json::parse(file);
-    const auto& wanted = document["low_confidence_greedy"][name.toStdString()];
-    Engine engine(recordInMemory());
-    QVERIFY(
-        engine.loadModel("target", kFixtures + "/hf/llada-layout", withType("f32"), StopToken()).has_value());
-    RunRequest request;
-    request.method = "llada";
-    request.promptTokens = document["prompt_ids"].get<std::vector<TokenId>>();
-    request.maxNewTokens = length;
-    request.assignments = {"steps=" + std::to_string(steps), "block_length=" + std::to_string(block)};
-    const RunId run = *engine.startRun(request);
-    std::size_t index = 0;
-    while (!engine.ended()) {
-      const auto step = engine.step(StopToken());
-      QVERIFY2(step.has_value(), step ? "" : step.error().text().c_str());
-      std::vector<int> positions;
-      std::vector<TokenId> tokens;
-      std::vector<double> confidence;
-      for (const Event& event : (*step)->events)
-        if (const auto* cell = std::get_if<CellFact>(&event); cell && cell->state == CellState::committed) {
-          positions.push_back(cell->position);
-          tokens.push_back(cell->token);
-          confidence.push_back(cell->confidence);
-        }
-      const auto& reference = wanted["trajectory"][index++];
-      QCOMPARE(positions, reference["positions"].get<std::vector<int>>());
-      QCOMPARE(tokens, reference["tokens"].get<std::vector<TokenId>>());
-      for (std::size_t i = 0; i < confidence.size(); ++i)
-        QVERIFY(std::abs(confidence[i] - reference["confidence"][i].get<double>()) < 1e-4);
-    }
-    QCOMPARE(engine.text(), wanted["ids"].get<std::vector<TokenId>>());
-    QCOMPARE(textOf(*engine.recording().source, run)->size(), wanted["ids"].size());
+    denoisesAs("llada-layout", "low_confidence_greedy", name, length, "llada",
+               {"steps=" + std::to_string(steps), "block_length=" + std::to_string(block)});
+  }
+  void dreamDecodesStepByStep_data() {
+    QTest::addColumn<QString>("order");
+    QTest::addColumn<int>("steps");
+    for (const char* order : {"maskgit_plus", "topk_margin", "entropy"})
+      for (const int steps : {8, 24}) QTest::addRow("%s, %d steps", order, steps) << order << steps;
+  }
+  void dreamDecodesStepByStep() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    QFETCH(QString, order);
+    QFETCH(int, steps);
+    denoisesAs("dream-layout", "diffusion_generate_greedy",
+               QStringLiteral("%1_steps%2_gen24").arg(order).arg(steps), 24, "dream",
+               {"steps=" + std::to_string(steps), "alg=" + order.toStdString()});
   }
   void aFullContextEndsTheRunCleanly_data() {
     QTest::addColumn<QString>("method");

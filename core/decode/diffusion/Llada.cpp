@@ -1,11 +1,9 @@
 // Masked diffusion with low-confidence re-masking. Source: Nie et al., "Large Language Diffusion Models",
 // arXiv 2502.09992.
 #include <algorithm>
-#include <cmath>
-#include <numeric>
 
-#include "core/decode/Distribution.h"
 #include "core/decode/Methods.h"
+#include "core/decode/diffusion/Canvas.h"
 
 namespace decoscope {
 
@@ -22,21 +20,11 @@ struct LladaSettings {
   }
 };
 
-// A candidate for one position of the canvas.
-struct Candidate {
-  std::int32_t position = 0;
-  TokenId token = 0;
-  double confidence = 0;
-};
-
 class LladaDecoder final : public Decoder {
  public:
   explicit LladaDecoder(LladaSettings settings) : settings_(settings) {}
 
   Status begin(DecodeEnvironment& environment) override {
-    const ModelInfo& info = environment.target().model->info();
-    mask_ = info.maskToken;
-    prompt_ = static_cast<std::int64_t>(environment.promptLength);
     const std::int64_t length = environment.maxNewTokens;
     const std::int64_t block = settings_.blockLength == 0 ? length : settings_.blockLength;
     if (length < 1 || length % block != 0)
@@ -51,26 +39,22 @@ class LladaDecoder final : public Decoder {
           ErrorCode::usage,
           std::to_string(steps) + " steps do not divide evenly over " + std::to_string(blocks_) + " blocks",
           "parameter steps", "Choose a multiple of the number of blocks.");
-    if (prompt_ + length > info.contextLength)
-      return fail(ErrorCode::badInput,
-                  "prompt and canvas together need " + std::to_string(prompt_ + length) +
-                      " positions, the model has " + std::to_string(info.contextLength),
-                  "--max-new-tokens", "Ask for fewer tokens.");
+    DECOSCOPE_TRY(canvas_.begin(environment));
     blockLength_ = block;
     passes_ = steps / blocks_;
-    if (canvas_.empty()) {
-      canvas_ = environment.text;
-      canvas_.resize(static_cast<std::size_t>(prompt_ + length), mask_);
-    }
     return {};
   }
 
   Status step(DecodeEnvironment& environment) override {
     Recorder& recorder = *environment.recorder;
     const std::int64_t block = pass_ / passes_;
-    const std::int64_t low = prompt_ + block * blockLength_, high = low + blockLength_;
+    const std::int64_t low = canvas_.first() + block * blockLength_, high = low + blockLength_;
     const std::int64_t inBlock = pass_ % passes_;
-    if (inBlock == 0) masksAtStart_ = std::count(canvas_.begin() + low, canvas_.begin() + high, mask_);
+    if (inBlock == 0) {
+      masksAtStart_ = 0;
+      for (std::int64_t position = low; position < high; ++position)
+        masksAtStart_ += canvas_.masked(position) ? 1 : 0;
+    }
     const std::int64_t quota = masksAtStart_ / passes_ + (inBlock < masksAtStart_ % passes_ ? 1 : 0);
 
     std::vector<std::vector<float>> rows;
@@ -78,46 +62,34 @@ class LladaDecoder final : public Decoder {
       Recorder::Timer timer(recorder, TimeShare::verify);
       DECOSCOPE_ASSIGN(rows, logits(environment, low));
     }
-    std::vector<Candidate> open;
-    for (std::int64_t position = low; position < static_cast<std::int64_t>(canvas_.size()); ++position) {
-      const auto index = static_cast<std::size_t>(position);
-      const bool masked = canvas_[index] == mask_;
-      if (!masked) {
-        recordCell(recorder, position, canvas_[index], kUnknown, kUnknown, CellState::fixed);
+    std::vector<Canvas::Guess> open;
+    for (std::int64_t position = low; position < canvas_.end(); ++position) {
+      if (!canvas_.masked(position)) {
+        canvas_.keepFixed(recorder, position, blockOf(position));
         continue;
       }
       DECOSCOPE_ASSIGN(
-          const Candidate candidate,
+          const Canvas::Guess guess,
           propose(environment, rows[static_cast<std::size_t>(position - low)], position, recorder));
       if (position < high)
-        open.push_back(candidate);
+        open.push_back(guess);
       else
-        recordCell(recorder, position, candidate.token, candidate.confidence, lastEntropy_,
-                   CellState::masked);
-      entropies_[position] = lastEntropy_;
+        canvas_.keep(recorder, guess, blockOf(position));
     }
     // The most confident win; ties go to the left.
-    std::stable_sort(open.begin(), open.end(),
-                     [](const Candidate& a, const Candidate& b) { return a.confidence > b.confidence; });
-    std::vector<Candidate> chosen(
-        open.begin(), open.begin() + std::min<std::int64_t>(quota, static_cast<std::int64_t>(open.size())));
-    for (std::size_t i = chosen.size(); i < open.size(); ++i)
-      recordCell(recorder, open[i].position, open[i].token, open[i].confidence, entropies_[open[i].position],
-                 CellState::masked);
-    std::sort(chosen.begin(), chosen.end(),
-              [](const Candidate& a, const Candidate& b) { return a.position < b.position; });
-    for (const Candidate& candidate : chosen) {
-      canvas_[static_cast<std::size_t>(candidate.position)] = candidate.token;
-      if (candidate.token == mask_)
-        recorder.note("warning",
-                      "The mask token itself won at position " + std::to_string(candidate.position) + ".");
-      recordCell(recorder, candidate.position, candidate.token, candidate.confidence,
-                 entropies_[candidate.position], CellState::committed);
-      recorder.add(CommitFact{candidate.position, candidate.token, Provenance::denoised, kRootNode});
-    }
+    std::stable_sort(open.begin(), open.end(), [](const Canvas::Guess& a, const Canvas::Guess& b) {
+      return a.confidence > b.confidence;
+    });
+    const auto chosen = open.begin() + std::min<std::int64_t>(quota, static_cast<std::int64_t>(open.size()));
+    for (auto guess = chosen; guess != open.end(); ++guess)
+      canvas_.keep(recorder, *guess, blockOf(guess->position));
+    std::sort(open.begin(), chosen,
+              [](const Canvas::Guess& a, const Canvas::Guess& b) { return a.position < b.position; });
+    for (auto guess = open.begin(); guess != chosen; ++guess)
+      canvas_.commit(recorder, *guess, blockOf(guess->position));
     ++pass_;
     if (pass_ == passes_ * blocks_) {
-      environment.text = canvas_;
+      environment.text = canvas_.tokens();
       environment.stopReason = kStopLength;
     }
     return {};
@@ -137,13 +109,15 @@ class LladaDecoder final : public Decoder {
   }
 
  private:
+  std::int32_t blockOf(std::int64_t position) const {
+    return static_cast<std::int32_t>((position - canvas_.first()) / blockLength_);
+  }
+
   // Rows from position `first` to the end of the canvas, guided if asked: u + (w + 1)(c − u).
   Result<std::vector<std::vector<float>>> logits(DecodeEnvironment& environment, std::int64_t first) {
-    DECOSCOPE_ASSIGN(auto rows, forward(environment, canvas_, first));
+    DECOSCOPE_ASSIGN(auto rows, canvas_.rows(environment, first));
     if (settings_.guidance > 0) {
-      std::vector<TokenId> blank = canvas_;
-      std::fill(blank.begin(), blank.begin() + prompt_, mask_);
-      DECOSCOPE_ASSIGN(const auto unconditional, forward(environment, blank, first));
+      DECOSCOPE_ASSIGN(const auto unconditional, canvas_.rows(environment, first, true));
       const auto weight = static_cast<float>(settings_.guidance + 1);
       for (std::size_t i = 0; i < rows.size(); ++i)
         for (std::size_t j = 0; j < rows[i].size(); ++j)
@@ -152,67 +126,29 @@ class LladaDecoder final : public Decoder {
     return rows;
   }
 
-  static Result<std::vector<std::vector<float>>> forward(DecodeEnvironment& environment,
-                                                         const std::vector<TokenId>& canvas,
-                                                         std::int64_t first) {
-    DECOSCOPE_TRY(environment.target().sequence.retain(*environment.target().model, 0));
-    ForwardRequest request;
-    request.tokens = canvas;
-    request.visibility = Visibility::full;
-    for (auto i = static_cast<std::int32_t>(first); i < static_cast<std::int32_t>(canvas.size()); ++i)
-      request.logitRows.push_back(i);
-    DECOSCOPE_ASSIGN(const ForwardOutput output,
-                     environment.forward("target", request, ForwardPhase::denoise));
-    std::vector<std::vector<float>> rows;
-    for (int i = 0; i < output.logits->rows(); ++i) {
-      const auto row = output.logits->row(i);
-      rows.emplace_back(row.begin(), row.end());
-    }
-    return rows;
-  }
-
-  Result<Candidate> propose(DecodeEnvironment& environment, const std::vector<float>& row,
-                            std::int64_t position, Recorder& recorder) {
+  Result<Canvas::Guess> propose(DecodeEnvironment& environment, const std::vector<float>& row,
+                                std::int64_t position, Recorder& recorder) {
+    const DrawContext place{environment.seed, environment.stream, pass_};
+    const auto vocabulary = static_cast<std::int32_t>(row.size());
     // Confidence is the plain softmax, whatever the temperature of the draw.
-    DECOSCOPE_ASSIGN(const Distribution p,
-                     processLogits(row, SamplingSettings{}, {}, static_cast<std::int32_t>(row.size())));
-    Candidate candidate{static_cast<std::int32_t>(position), argmax(p), 0};
+    DECOSCOPE_ASSIGN(const Distribution p, processLogits(row, SamplingSettings{}, {}, vocabulary));
+    Canvas::Guess guess{static_cast<std::int32_t>(position), argmax(p), 0, entropyOf(p)};
     if (settings_.temperature > 0) {
       SamplingSettings warm;
       warm.temperature = settings_.temperature;
-      DECOSCOPE_ASSIGN(const Distribution drawn,
-                       processLogits(row, warm, {}, static_cast<std::int32_t>(row.size())));
-      candidate.token = drawFrom(drawn, uniform({environment.seed, environment.stream, pass_},
-                                                static_cast<NodeId>(position), DrawPurpose::gumbel))
-                            .token;
+      DECOSCOPE_ASSIGN(const Distribution drawn, processLogits(row, warm, {}, vocabulary));
+      guess.token = drawFrom(drawn, uniform(place, static_cast<NodeId>(position), DrawPurpose::gumbel)).token;
     }
-    candidate.confidence = settings_.randomRemasking
-                               ? uniform({environment.seed, environment.stream, pass_},
-                                         static_cast<NodeId>(position), DrawPurpose::order)
-                               : p[static_cast<std::size_t>(candidate.token)];
-    lastEntropy_ = entropyOf(p);
-    if (recorder.wantsDistributions()) {
-      const Recorder::Timer timer(recorder, TimeShare::recording);
-      DistributionFact fact = digest(p, DistributionKind::targetRaw, kRootNode, recorder.topK());
-      fact.position = candidate.position;
-      recorder.add(std::move(fact));
-    }
-    return candidate;
-  }
-
-  void recordCell(Recorder& recorder, std::int64_t position, TokenId token, double confidence, double entropy,
-                  CellState state) const {
-    recorder.add(CellFact{static_cast<std::int32_t>(position),
-                          static_cast<std::int32_t>((position - prompt_) / blockLength_), token, confidence,
-                          entropy, state});
+    guess.confidence = settings_.randomRemasking
+                           ? uniform(place, static_cast<NodeId>(position), DrawPurpose::order)
+                           : p[static_cast<std::size_t>(guess.token)];
+    Canvas::recordRow(recorder, p, DistributionKind::targetRaw, guess.position);
+    return guess;
   }
 
   LladaSettings settings_;
-  TokenId mask_ = -1;
-  std::vector<TokenId> canvas_;
-  std::int64_t prompt_ = 0, blocks_ = 1, blockLength_ = 1, passes_ = 1, pass_ = 0, masksAtStart_ = 0;
-  double lastEntropy_ = kUnknown;
-  std::map<std::int64_t, double> entropies_;
+  Canvas canvas_;
+  std::int64_t blocks_ = 1, blockLength_ = 1, passes_ = 1, pass_ = 0, masksAtStart_ = 0;
 };
 
 }  // namespace

@@ -77,6 +77,7 @@ struct TransformerConfig {
   bool tied = false;       // the LM head is the embedding
   bool diffusion = false;  // masked diffusion: full visibility
   TokenId maskToken = -1;
+  bool shifted = false;  // of a diffusion model: as in ModelInfo
   // A draft head: its input is fused from the embedding of a token and the feature of the one before it. It
   // borrows embedding and LM head, its output passes no final norm, and a block's first norm may be absent.
   bool followsFeatures = false;

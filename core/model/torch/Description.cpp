@@ -86,6 +86,7 @@ ModelInfo describe(const Architecture& architecture, const WeightFile& weights, 
   info.contextLength = config.context;
   info.vocabularySize = config.vocabulary;
   info.maskToken = config.maskToken;
+  info.shifted = config.shifted;
   std::map<std::string, std::int64_t> byType;
   for (const WeightTensor& tensor : weights.tensors()) {
     info.parameters += tensor.elements();

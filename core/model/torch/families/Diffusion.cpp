@@ -5,10 +5,13 @@ namespace decoscope {
 
 namespace {
 
-// Converters take the mask token from the configuration to the vocabulary's tokens.
-void readMask(const GgufReader& reader, TransformerConfig& c) {
+// Converters take the mask token from the configuration to the vocabulary's tokens. Files that do not say
+// whether rows are shifted have them as their family does.
+void readDiffusion(const GgufReader& reader, bool shifted, TransformerConfig& c) {
   constexpr const char* kKey = "tokenizer.ggml.mask_token_id";
   c.diffusion = true;
+  const auto shift = reader.file().metadata().find("diffusion.shift_logits");
+  c.shifted = shift == reader.file().metadata().end() ? shifted : shift->second == MetadataValue(true);
   const std::int64_t mask = reader.file().integer(kKey, -1);
   if (mask >= 0 && mask < c.vocabulary) {
     c.maskToken = static_cast<TokenId>(mask);
@@ -37,6 +40,7 @@ Family lladaFamily() {
             c.vocabulary = reader.integer("embedding_size", reader.integer("vocab_size"));
             c.context = reader.integer("max_sequence_length", 4096);
             c.maskToken = reader.integer("mask_token_id");
+            c.shifted = reader.boolean("shift_logits", false);
             c.normEpsilon = static_cast<float>(reader.real("rms_norm_eps", 1e-5));
             c.tied = reader.boolean("weight_tying", false);
             readRope(reader, c);
@@ -59,20 +63,13 @@ Family lladaFamily() {
             names.down = block + "ff_out.weight";
           },
           [](const GgufReader& reader, Architecture& architecture) {
-            readMask(reader, architecture.config);
+            readDiffusion(reader, false, architecture.config);
             architecture.config.rotaryInterleaved = true;
-            constexpr const char* kShift = "diffusion.shift_logits";
-            const auto shift = reader.file().metadata().find(kShift);
-            if (shift != reader.file().metadata().end() && shift->second == MetadataValue(true))
-              reader.report({ErrorCode::unsupported,
-                             "LLaDA with logits for the next position is not supported",
-                             reader.file().path() + ", field " + kShift,
-                             {}});
           },
           true};
 }
 
-// The row of a token speaks for the one behind it, as Qwen 2's does.
+// The row of a token speaks for the one behind it, as Qwen 2's does, unless the checkpoint says otherwise.
 Family dreamFamily() {
   return {{"Dream"},
           {"dream"},
@@ -80,8 +77,11 @@ Family dreamFamily() {
             readLlama(reader, architecture);
             architecture.config.diffusion = true;
             architecture.config.maskToken = reader.integer("mask_token_id");
+            architecture.config.shifted = reader.boolean("shift_logits", true);
           },
-          [](const GgufReader& reader, Architecture& architecture) { readMask(reader, architecture.config); },
+          [](const GgufReader& reader, Architecture& architecture) {
+            readDiffusion(reader, true, architecture.config);
+          },
           true};
 }
 

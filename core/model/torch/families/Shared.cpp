@@ -186,7 +186,10 @@ void readLlama(const ConfigReader& reader, Architecture& architecture) {
   readRope(reader, c);
   // A decoder's layout without its causal mask is a masked-diffusion model where a mask token says so.
   c.diffusion = !reader.boolean("is_causal", true);
-  if (c.diffusion) c.maskToken = reader.integer("mask_token_id");
+  if (c.diffusion) {
+    c.maskToken = reader.integer("mask_token_id");
+    c.shifted = reader.boolean("shift_logits", false);
+  }
   architecture.names = llamaNames();
 }
 
