@@ -35,6 +35,7 @@ class TestTrainer : public QObject {
     QTest::newRow("with exits and layer drop")
         << "next-token" << R"({"exits":[1,2],"exit_weight":0.5,"rotate":true,"layer_drop":0.2})";
     QTest::newRow("masked diffusion") << "masked-diffusion" << "{}";
+    QTest::newRow("masked diffusion, shifted") << "masked-diffusion" << R"({"shifted":true})";
   }
   void lossFalls() {
     QFETCH(QString, objective);
@@ -43,6 +44,7 @@ class TestTrainer : public QObject {
     if (objective == "masked-diffusion") {
       made.shape["is_causal"] = false;
       made.shape["mask_token_id"] = 3;
+      made.shape["shift_logits"] = made.options.contains("shifted");
       made.packing = Packing::texts;
       made.schedule.steps = 60;
     }
@@ -55,6 +57,7 @@ class TestTrainer : public QObject {
     const auto loaded = loadModel(result->model, {}, StopToken());
     QVERIFY2(loaded, loaded ? "" : loaded.error().text().c_str());
     QCOMPARE(loaded->model->capabilities().maskedDiffusion, objective == "masked-diffusion");
+    QCOMPARE(loaded->model->info().shifted, made.options.contains("shifted"));
     QCOMPARE(loaded->tokenizer->size(), 340);
   }
 

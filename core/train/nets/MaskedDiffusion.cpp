@@ -10,8 +10,11 @@ constexpr double kLeastMasked = 1e-3;  // LLaDA's ε
 
 class MaskedDiffusion final : public Objective {
  public:
-  MaskedDiffusion(TokenId mask, int layers, double promptShare)
-      : mask_(mask), layers_(layers), promptShare_(promptShare) {}
+  MaskedDiffusion(const TransformerConfig& config, double promptShare)
+      : mask_(config.maskToken),
+        shifted_(config.shifted),
+        layers_(config.layers),
+        promptShare_(promptShare) {}
 
   Loss loss(Net& net, const Batch& batch, const Place& place) override {
     const std::int64_t rows = batch.tokens.size(0);
@@ -49,16 +52,25 @@ class MaskedDiffusion final : public Objective {
     request.tokens = at::where(hidden, at::full_like(tokens, mask_), tokens);
     request.exits = {layers_};
     request.precision = precision;
-    const Tensor logits = net.logits(net.states(request).front(), precision);
-    const Tensor each =
-        at::cross_entropy_loss(logits, tokens.reshape({-1}), {}, at::Reduction::None).view({rows, length});
-    const Tensor weighted = each * hidden.to(at::kFloat) / p;
     // Of each row by its own number of tokens that could be masked, as for answers in the paper.
-    const Tensor mean = (weighted.sum(1) / eligible.to(at::kFloat).sum(1).clamp_min(1)).mean();
+    Tensor wanted = tokens,
+           weights = hidden.to(at::kFloat) * (1 / p / eligible.sum(1, true).clamp_min(1).to(at::kFloat));
+    if (shifted_) {
+      // The row of position j speaks for j + 1; nothing speaks for position 0.
+      wanted = wanted.roll({-1}, {1});
+      weights = at::cat({weights.narrow(1, 1, length - 1), at::zeros({rows, 1}, at::kFloat)}, 1);
+    }
+    const Tensor places = weights.reshape({-1}).nonzero().squeeze(1);
+    const Tensor states = net.states(request).front().index_select(0, places);
+    const Tensor each = at::cross_entropy_loss(
+        net.logits(states, precision), wanted.reshape({-1}).index_select(0, places), {}, at::Reduction::None);
+    const Tensor mean =
+        (each * weights.reshape({-1}).index_select(0, places)).sum() / static_cast<double>(rows);
     return {mean, {}};
   }
 
   TokenId mask_;
+  bool shifted_;
   int layers_;
   double promptShare_;
 };
@@ -66,13 +78,14 @@ class MaskedDiffusion final : public Objective {
 }  // namespace
 
 Result<std::unique_ptr<Objective>> makeMaskedDiffusion(const ObjectiveSetup& setup) {
-  const nlohmann::json& shape = setup.recipe.shape;
-  const TokenId mask = shape.value("mask_token_id", -1);
-  if (mask < 0 || shape.value("is_causal", true))
+  const Recipe& recipe = setup.recipe;
+  const std::string where = recipe.folder + "/recipe.json, field shape";
+  DECOSCOPE_ASSIGN(const Architecture architecture, architectureFromConfig(recipe.shape.dump(), where));
+  if (!architecture.config.diffusion)
     return fail(ErrorCode::badInput, "masked diffusion needs \"is_causal\": false and a mask_token_id",
-                setup.recipe.folder + "/recipe.json, field shape");
-  return std::unique_ptr<Objective>(std::make_unique<MaskedDiffusion>(
-      mask, shape.value("num_hidden_layers", 0), setup.recipe.options.value("prompts", 0.1)));
+                where);
+  return std::unique_ptr<Objective>(
+      std::make_unique<MaskedDiffusion>(architecture.config, optionOf(recipe, "prompts", 0.1)));
 }
 
 }  // namespace decoscope::train

@@ -57,8 +57,10 @@ Result<std::unique_ptr<Objective>> makeObjective(const ObjectiveSetup& setup);
 // turn instead of all), layer_drop.
 Result<std::unique_ptr<Objective>> makeNextToken(const ObjectiveSetup& setup);
 // Masked diffusion (Nie et al. 2025, LLaDA, arXiv 2502.09992 §2.2): each row has a masking probability of its
-// own, the masked tokens' cross-entropy is weighted by its inverse. Options: prompts (share of rows in which
-// the prompt may be masked too).
+// own, the masked tokens' cross-entropy is weighted by its inverse. Where the shape says "shift_logits", the
+// row of a position learns to speak for the next one (Ye et al. 2025, Dream, arXiv 2508.15487), as it does in
+// a next-token model that the weights may come from. Options: prompts (share of rows in which the prompt may
+// be masked too).
 Result<std::unique_ptr<Objective>> makeMaskedDiffusion(const ObjectiveSetup& setup);
 // Towards a teacher's distributions over the same vocabulary. Options: divergence (forward-kl, reverse-kl,
 // tvd, tvd++: methods sheet "Direct alignment of a drafter"), hard (share of the plain next-token loss),
