@@ -44,16 +44,13 @@ class FeatureHead final : public Objective {
     if (settings_.noise > 0)
       features = features +
                  settings_.noise * (at::rand(features.sizes(), place.generator, features.options()) - 0.5);
-    const Tensor counts = view.counts;
-    const Tensor wanted = softTargets(net, view, place.precision);
+    const Tensor next = view.counted(view.next), wanted = softTargets(net, next, place.precision);
     Loss loss;
     for (int round = 0; round < settings_.rounds; ++round) {
       const Tensor made = lastStates(net, view.tokens, features, place.precision);
-      const Tensor distance = at::smooth_l1_loss(made, view.next, at::Reduction::None).mean(1);
-      const Tensor logits = net.logits(made, place.precision);
-      const Tensor entropy = -(wanted * at::log_softmax(logits, -1)).sum(-1);
-      const Tensor regression = (distance * counts).sum() / counts.sum(),
-                   ranking = (entropy * counts).sum() / counts.sum();
+      const Tensor guess = view.counted(made), logits = net.logits(guess, place.precision);
+      const Tensor regression = at::smooth_l1_loss(guess, next),
+                   ranking = -(wanted * at::log_softmax(logits, -1)).sum(-1).mean();
       const Tensor part = (settings_.features * regression + settings_.tokens * ranking) / settings_.rounds;
       loss.total = loss.total.defined() ? loss.total + part : part;
       const std::string suffix = round > 0 ? "_" + std::to_string(round + 1) : "";
@@ -61,8 +58,7 @@ class FeatureHead final : public Objective {
       loss.measures.push_back({"loss.tokens" + suffix, ranking.item<double>(), "nats"});
       const c10::NoGradGuard guard;
       const Tensor agreed = (logits.argmax(-1) == wanted.argmax(-1)).to(at::kFloat);
-      loss.measures.push_back(
-          {"agreement" + suffix, ((agreed * counts).sum() / counts.sum()).item<double>(), ""});
+      loss.measures.push_back({"agreement" + suffix, agreed.mean().item<double>(), ""});
       if (round + 1 == settings_.rounds) break;
       // Behind the first position half of the features become the head's own.
       Tensor own = made.detach().view(view.features.sizes());
@@ -80,14 +76,16 @@ class FeatureHead final : public Objective {
     double positions = 0;
     rows.forHeldOut(kRows, [&](const Batch& batch, std::span<const TrainingText>) {
       const Views view(batch);
-      const Tensor logits = net.logits(lastStates(net, view.tokens, view.features, precision), precision);
-      const Tensor best = at::linear(view.next.to(precision), target_.head.to(precision)).argmax(-1);
+      const Tensor made = view.counted(lastStates(net, view.tokens, view.features, precision));
+      const Tensor logits = net.logits(made, precision);
+      const Tensor best =
+          at::linear(view.counted(view.next).to(precision), target_.head.to(precision)).argmax(-1);
       const Tensor drafted =
           ranked_.index_select(0, std::get<1>(logits.topk(8, -1)).reshape({-1})).view({-1, 8});
-      const Tensor same = (drafted == best.unsqueeze(1)).to(at::kFloat) * view.counts.unsqueeze(1);
+      const Tensor same = (drafted == best.unsqueeze(1)).to(at::kFloat);
       for (std::size_t i = 0; i < hits.size(); ++i)
         hits[i] += same.narrow(1, 0, std::int64_t{1} << i).sum().item<double>();
-      positions += view.counts.sum().item<double>();
+      positions += static_cast<double>(best.size(0));
     });
     std::vector<Measure> measures;
     for (std::size_t i = 0; i < hits.size() && positions > 0; ++i)
@@ -105,14 +103,16 @@ class FeatureHead final : public Objective {
       next = batch.features.narrow(1, 1, length).reshape({-1, width});
       // From the last token of the prompt on: what is drafted are answers.
       const Tensor answers = batch.answer.narrow(1, 1, length) & batch.text.narrow(1, 1, length);
-      counts = answers.reshape({-1}).to(at::kFloat);
+      places = answers.reshape({-1}).nonzero().squeeze(1);
     }
-    Tensor tokens, features, next, counts;
+    // Of rows [positions, …] those that count.
+    Tensor counted(const Tensor& rows) const { return rows.index_select(0, places); }
+    Tensor tokens, features, next, places;
   };
 
-  static Tensor softTargets(const Net& net, const Views& view, at::ScalarType precision) {
+  static Tensor softTargets(const Net& net, const Tensor& features, at::ScalarType precision) {
     const c10::NoGradGuard guard;
-    return at::softmax(net.logits(view.next, precision), -1);
+    return at::softmax(net.logits(features, precision), -1);
   }
 
   Settings settings_;
