@@ -109,11 +109,12 @@ WhyCard cellCard(const Line& line, const MarkId& mark, int index) {
                     tr("the number that positions are ranked by; from the cell event")},
                    {tr("entropy"), cell->entropy, {}, tr("nats, of the distribution at this position")},
                    {tr("state"), kUnknown, QString::fromLatin1(name(cell->state)), {}, true}};
-      card.sentence = committed ? tr("Among the masked positions of its block it was one of the most "
-                                     "confident in this step, so its token stays.")
-                      : masked ? tr("Other masked positions of its block were more confident, so this one is "
-                                    "predicted anew in the next step.")
-                               : tr("Its token was settled in an earlier step.");
+      card.sentence = committed ? tr("It ranked among the first of the masked positions of its block in this "
+                                     "step, so its token stays.")
+                      : masked
+                          ? tr("Other masked positions of its block ranked before it, so it is predicted "
+                               "anew in the next step.")
+                          : tr("Its token was settled in an earlier step.");
       return card;
     }
   // A settled position has no event of its own in later steps: show where it was committed.
