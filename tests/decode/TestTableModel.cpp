@@ -37,6 +37,18 @@ std::vector<float> alone(const std::vector<TokenId>& text) {
 class TestTableModel : public QObject {
   Q_OBJECT
  private Q_SLOTS:
+  void theLargestAreThoseOfSummaries() {
+    const auto model = tableModel();
+    const auto output = model->forward(requestOf({0, 1, 2}), StopToken());
+    QVERIFY(output.has_value());
+    for (const int k : {0, 1, 2, 9}) {
+      const auto summaries = output->logits->summaries(k);
+      const auto largest = output->logits->largest(k);
+      QVERIFY(summaries && largest);
+      QCOMPARE(largest->size(), std::size_t{3});
+      for (std::size_t row = 0; row < 3; ++row) QVERIFY((*largest)[row] == (*summaries)[row].tokens);
+    }
+  }
   void textsGrowSideBySide() {
     const auto model = tableModel();
     const std::vector<std::vector<TokenId>> texts = {{0, 1, 2, 0, 1}, {2, 0, 0}, {1, 2, 1, 1}};

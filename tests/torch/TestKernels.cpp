@@ -267,8 +267,14 @@ class TestKernels : public QObject {
     });
     order.resize(32);
     QCOMPARE(best, order);
-    row[500] = NAN;
-    QVERIFY(std::isnan(kernels::summarise(row.data(), row.size()).sum));
+    QCOMPARE(kernels::highest(row.data(), row.size()), row[static_cast<std::size_t>(best.front())]);
+    QCOMPARE(kernels::highest(row.data(), 0), -INFINITY);
+    for (const std::size_t bad : {std::size_t{0}, std::size_t{500}, row.size() - 1}) {
+      const float good = std::exchange(row[bad], NAN);
+      QVERIFY(std::isnan(kernels::summarise(row.data(), row.size()).sum));
+      QVERIFY(std::isnan(kernels::highest(row.data(), row.size())));
+      row[bad] = good;
+    }
   }
 };
 

@@ -460,6 +460,24 @@ class TestTransformer : public QObject {
     request.lastLayer = 1;
     QVERIFY(rowOf(*loaded->model->forward(request, StopToken()), 0) != exit);
   }
+  void theLargestAreThoseOfSummaries() {
+    if (!hasFixtures()) QSKIP("the reference data is not there");
+    const auto loaded = loadModel(kFixtures + "/hf/llama-gqa-untied", withType("f32", "cpu"), StopToken());
+    QVERIFY(loaded.has_value());
+    ForwardRequest request;
+    request.tokens = {5, 6, 7, 8};
+    request.logitRows = {0, 1, 2, 3};
+    const auto output = loaded->model->forward(request, StopToken());
+    QVERIFY(output.has_value());
+    const auto summaries = output->logits->summaries(8);
+    const auto largest = output->logits->largest(8);
+    QVERIFY(summaries && largest);
+    QCOMPARE(largest->size(), std::size_t{4});
+    for (std::size_t row = 0; row < 4; ++row) {
+      QVERIFY((*largest)[row] == (*summaries)[row].tokens);
+      QCOMPARE(*output->logits->argmax(static_cast<int>(row)), (*largest)[row].front());
+    }
+  }
   void lladaDecodesStepByStep_data() {
     QTest::addColumn<QString>("name");
     QTest::addColumn<int>("steps");
