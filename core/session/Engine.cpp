@@ -345,7 +345,7 @@ Status Engine::runStep() {
       if (const auto* forward = std::get_if<ForwardFact>(&event))
         if (forward->phase == ForwardPhase::prefill) prefill += forward->milliseconds;
     info_.prefillMilliseconds += prefill;
-    for (const char* measured : {kCostCurveNote, kDraftCostNote})
+    for (const char* measured : {kCostCurveNote, kDraftCostNote, kFirstLevelCostNote})
       if (const auto curve = info_.notes.find(measured); curve != info_.notes.end())
         measured_[curve->first] = curve->second;
     recorder_->restartClock();

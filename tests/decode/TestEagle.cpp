@@ -346,6 +346,19 @@ class TestEagle : public QObject {
     }
     QCOMPARE(kept, 0);
   }
+  // A draft is not begun where its first level alone is too dear, however cheap the others are.
+  void theFirstLevelHasACostOfItsOwn() {
+    for (const auto& [first, begun] : {std::pair{"2:0.05", true}, std::pair{"2:3", false}}) {
+      std::map<std::string, std::string> notes = {{kCostCurveNote, "1:1 2:1.05 8:1.2 64:2"},
+                                                  {kDraftCostNote, "1:0.02 16:0.04"},
+                                                  {kFirstLevelCostNote, first}};
+      const auto controller = makeLevelController(&notes);
+      DecodeEnvironment environment;
+      ToyProposer proposer;
+      QVERIFY(controller->begin(environment, proposer).has_value());
+      QCOMPARE(controller->budget({8, 4, {}}).nodes > 0, begun);
+    }
+  }
   // Another level is drafted where the frontier is likely and a level is cheap, from as few nodes as pay.
   void levelsStopWhereTheyDoNotPay() {
     for (const auto& [chance, cost, least, most] :

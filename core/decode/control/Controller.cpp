@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <optional>
 #include <sstream>
 
 #include "core/decode/control/RunningRate.h"
@@ -32,6 +33,19 @@ std::vector<std::pair<int, double>> curvePoints(std::span<const int> sizes,
     points.emplace_back(sizes[i], before);
   }
   return points;
+}
+
+// Wall clock of a plain step of the target, in milliseconds; nothing where the context is full.
+Result<std::optional<double>> plainForward(DecodeEnvironment& environment) {
+  Model& model = *environment.target().model;
+  const int cached = model.cached();
+  if (cached >= model.info().contextLength) return std::nullopt;
+  ForwardRequest request;
+  request.tokens = {environment.text.back()};
+  request.logitRows = {0};
+  DECOSCOPE_ASSIGN(const ForwardOutput output, model.forward(request, environment.stop));
+  DECOSCOPE_TRY(model.retain(cached));
+  return output.milliseconds;
 }
 
 class FixedController final : public Controller {
@@ -250,26 +264,34 @@ Result<CostCurve> CostCurve::measure(DecodeEnvironment& environment) {
 }
 
 Result<CostCurve> CostCurve::measureDrafting(DecodeEnvironment& environment, Proposer& proposer) {
-  Model& model = *environment.target().model;
-  const int cached = model.cached();
   std::vector<double> plain;
   std::vector<std::vector<double>> times(std::size(kMeasuredLevels));
   for (int repetition = 0; repetition <= kRepetitions; ++repetition) {
-    if (cached < model.info().contextLength) {
-      ForwardRequest request;
-      request.tokens = {environment.text.back()};
-      request.logitRows = {0};
-      DECOSCOPE_ASSIGN(const ForwardOutput output, model.forward(request, environment.stop));
-      DECOSCOPE_TRY(model.retain(cached));
-      if (repetition > 0) plain.push_back(output.milliseconds);
-    }
+    DECOSCOPE_ASSIGN(const std::optional<double> step, plainForward(environment));
+    if (!step) return CostCurve({{1, 1.0}});
+    if (repetition > 0) plain.push_back(*step);
+    // The target's weights have pushed those of the drafter out of the caches.
+    DECOSCOPE_TRY(proposer.rehearse(environment, 1));
     for (std::size_t i = 0; i < times.size(); ++i) {
       DECOSCOPE_ASSIGN(const double milliseconds, proposer.rehearse(environment, kMeasuredLevels[i]));
       if (repetition > 0) times[i].push_back(milliseconds);
     }
   }
-  if (plain.empty()) return CostCurve({{1, 1.0}});
   return CostCurve(curvePoints(kMeasuredLevels, times, medianOf(plain)));
+}
+
+Result<CostCurve> CostCurve::measureFirstLevel(DecodeEnvironment& environment, Proposer& proposer,
+                                               int tokens) {
+  std::vector<double> plain, first;
+  for (int repetition = 0; repetition <= kRepetitions; ++repetition) {
+    DECOSCOPE_ASSIGN(const std::optional<double> step, plainForward(environment));
+    if (!step) return CostCurve({{tokens, 1.0}});
+    DECOSCOPE_ASSIGN(const double milliseconds, proposer.rehearse(environment, tokens));
+    if (repetition == 0) continue;
+    plain.push_back(*step);
+    first.push_back(milliseconds);
+  }
+  return CostCurve({{tokens, medianOf(first) / medianOf(plain)}});
 }
 
 Result<CostCurve> notedCurve(std::map<std::string, std::string>& notes, const char* name,

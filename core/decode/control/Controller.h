@@ -26,9 +26,12 @@ class CostCurve {
   // Medians of a few forwards at the end of the current cache, which is left as it was. Takes as long as some
   // two hundred plain steps.
   static Result<CostCurve> measure(DecodeEnvironment& environment);
-  // Time of a proposer's forward for a level of n nodes over the time of one token of the target. About 0.1
-  // s.
+  // Time of a proposer's forward for a level of n nodes over the time of one token of the target, behind
+  // another level. About 0.1 s.
   static Result<CostCurve> measureDrafting(DecodeEnvironment& environment, Proposer& proposer);
+  // The same for a draft's first level, of so many tokens, alone: it finds the drafter's weights outside of
+  // the caches, where they fit into them at all.
+  static Result<CostCurve> measureFirstLevel(DecodeEnvironment& environment, Proposer& proposer, int tokens);
 
  private:
   std::vector<std::pair<int, double>> points_;
@@ -37,6 +40,7 @@ class CostCurve {
 // Notes of a run that hold a measured curve: a repeat needs them, and runs of the same models share them.
 inline constexpr const char* kCostCurveNote = "cost_curve";
 inline constexpr const char* kDraftCostNote = "draft_cost";
+inline constexpr const char* kFirstLevelCostNote = "first_level_cost";
 // The curve of a note, or what `measure` gives, which is noted then.
 Result<CostCurve> notedCurve(std::map<std::string, std::string>& notes, const char* name,
                              const std::function<Result<CostCurve>()>& measure);

@@ -17,15 +17,24 @@ class LevelController final : public Controller {
   Status begin(DecodeEnvironment& environment, Proposer& proposer) override {
     DECOSCOPE_ASSIGN(curve_,
                      notedCurve(*notes_, kCostCurveNote, [&] { return CostCurve::measure(environment); }));
+    // Runs of before the first level had a cost of its own are repeated as they were.
+    const bool older = notes_->contains(kDraftCostNote) && !notes_->contains(kFirstLevelCostNote);
     DECOSCOPE_ASSIGN(drafting_, notedCurve(*notes_, kDraftCostNote, [&] {
                        return CostCurve::measureDrafting(environment, proposer);
                      }));
+    if (older) {
+      firstLevel_ = drafting_;
+    } else {
+      DECOSCOPE_ASSIGN(firstLevel_, notedCurve(*notes_, kFirstLevelCostNote, [&] {
+                         return CostCurve::measureFirstLevel(environment, proposer, kTokensOfFirstLevel);
+                       }));
+    }
     return {};
   }
   bool learnsFromText() const override { return true; }
 
   DraftBudget budget(const DraftBudget& full) override {
-    spent_ = drafting_.ratio(kTokensOfFirstLevel);
+    spent_ = firstLevel_.ratio(kTokensOfFirstLevel);
     // What is not expected to pay is tried again now and then, where the credit covers it.
     if (bestGain(rootYields_.shares, spent_).gain <= kSure && credit_ < spent_) {
       spent_ = 0;
@@ -175,7 +184,7 @@ class LevelController final : public Controller {
   }
 
   std::map<std::string, std::string>* notes_;
-  CostCurve curve_, drafting_;
+  CostCurve curve_, drafting_, firstLevel_;
   std::array<RunningRate, 33> ranges_;
   Yields rootYields_, yields_;
   double spent_ = 0;  // on the draft under way, in plain steps
