@@ -95,7 +95,7 @@ class LevelController final : public Controller {
   static constexpr double kOverhead = 1.02;
   // In plain steps: what may be lost at once, the share of all steps that may be, and how much of a gain is
   // kept to be lost again.
-  static constexpr double kFirstCredit = 0.3, kAllowedShare = 0.01, kMostCredit = 0.5;
+  static constexpr double kFirstCredit = 2, kAllowedShare = 0.015, kMostCredit = 2;
   static constexpr double kSure = 1.02;  // a gain worth drafting for
   static constexpr double kPriorWeight = 4, kTrust = 0.8;
   static constexpr double kMemory = 0.99;  // about the last hundred nodes
