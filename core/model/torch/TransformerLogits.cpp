@@ -14,7 +14,10 @@ using at::Tensor;
 class TransformerLogits final : public Logits {
  public:
   TransformerLogits(Tensor rows, std::shared_ptr<kernels::Workers> workers)
-      : rows_(std::move(rows)), host_(rows_.is_cpu() ? rows_ : Tensor()), workers_(std::move(workers)) {}
+      : rows_(std::move(rows)),
+        host_(rows_.is_cpu() ? rows_ : Tensor()),
+        workers_(std::move(workers)),
+        best_(static_cast<std::size_t>(rows_.size(0)), kUnasked) {}
   int rows() const override { return static_cast<int>(rows_.size(0)); }
   int vocabularySize() const override { return static_cast<int>(rows_.size(1)); }
   std::span<const float> row(int index) const override {
@@ -23,8 +26,9 @@ class TransformerLogits final : public Logits {
             static_cast<std::size_t>(rows_.size(1))};
   }
   Result<TokenId> argmax(int index) const override {
-    DECOSCOPE_ASSIGN(const std::vector<TokenId> tokens, largestOf(index, 1));
-    return tokens.front();
+    TokenId& best = best_[static_cast<std::size_t>(index)];
+    if (best == kUnasked) DECOSCOPE_TRY(largestOf(index, 1));
+    return best;
   }
   Result<RowSummary> summary(int index, int k) const override {
     const auto values = row(index);
@@ -32,6 +36,7 @@ class TransformerLogits final : public Logits {
     DECOSCOPE_TRY(check(index, std::isfinite(sums.sum) && std::isfinite(sums.largest)));
     RowSummary result;
     kernels::largest(values.data(), values.size(), static_cast<std::size_t>(std::max(k, 0)), result.tokens);
+    remember(index, result.tokens);
     result.logSumExp = sums.largest + std::log(sums.sum);
     result.entropy = std::log(sums.sum) - sums.weighted / sums.sum;
     double mass = 0;
@@ -56,11 +61,16 @@ class TransformerLogits final : public Logits {
                 "row " + std::to_string(index),
                 "The weights may be damaged, or the precision too low: try --dtype f32.");
   }
+  // Whoever has looked at a row's largest tokens mostly asks for the largest one next.
+  void remember(int index, const std::vector<TokenId>& tokens) const {
+    if (!tokens.empty()) best_[static_cast<std::size_t>(index)] = tokens.front();
+  }
   Result<std::vector<TokenId>> largestOf(int index, int k) const {
     const auto values = row(index);
     DECOSCOPE_TRY(check(index, std::isfinite(kernels::highest(values.data(), values.size()))));
     std::vector<TokenId> tokens;
     kernels::largest(values.data(), values.size(), static_cast<std::size_t>(std::max(k, 0)), tokens);
+    remember(index, tokens);
     return tokens;
   }
   template <typename T, typename Make>
@@ -82,6 +92,8 @@ class TransformerLogits final : public Logits {
   Tensor rows_;
   mutable Tensor host_;
   std::shared_ptr<kernels::Workers> workers_;
+  static constexpr TokenId kUnasked = -1;
+  mutable std::vector<TokenId> best_;  // of each row
 };
 
 }  // namespace
