@@ -88,29 +88,19 @@ class AdaptiveController final : public Controller {
   std::string prune(DraftTree& tree) override {
     ++steps_;
     if (tree.nodes.empty()) return {};
-    const std::vector<double> reach = reachProbabilities(tree);
-    std::vector<std::size_t> order(tree.nodes.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t a, std::size_t b) { return reach[a] > reach[b]; });
-    // Parents come first in this order too: a product never exceeds its prefix, and the sort is stable.
-    double tokens = 1, best = kSure;
-    std::size_t keep = 0;
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      tokens += reach[order[i]];
-      const double gain = tokens / costOf(i + 1);
-      if (gain > best) best = gain, keep = i + 1;
-    }
-    if (keep == tree.nodes.size()) return {};
+    // What is only guessed may cost what is left of the allowance; what was learned from the text, anything.
+    const double left = kAllowance + kAllowedShare * steps_ - lost_;
+    const Choice guessed = best(reachProbabilities(tree, true), left),
+                 learned = best(reachProbabilities(tree, false), INFINITY);
+    const Choice& choice = guessed.gain > learned.gain ? guessed : learned;
+    if (choice.nodes.size() == tree.nodes.size()) return {};
     const std::size_t full = tree.nodes.size();
-    order.resize(keep);
-    std::sort(order.begin(), order.end());
-    tree.keep(order);
-    if (keep == 0)
+    tree.keep(choice.nodes);
+    if (choice.nodes.empty())
       return "Kept none of " + std::to_string(full) + " nodes: none gains enough over a plain step.";
     char text[160];
-    std::snprintf(text, sizeof text, "Kept %zu of %zu nodes: expected gain %.3f over a plain step.", keep,
-                  full, best);
+    std::snprintf(text, sizeof text, "Kept %zu of %zu nodes: expected gain %.3f over a plain step.",
+                  choice.nodes.size(), full, choice.gain);
     return text;
   }
 
@@ -145,16 +135,41 @@ class AdaptiveController final : public Controller {
   static constexpr double kCaution = 1.5;
   static constexpr double kSure = 1.03;  // a gain worth drafting for
   // What may be lost on drafts that fail, in plain steps: a little at once, and one in two hundred.
-  static constexpr double kAllowance = 0.1, kAllowedShare = 0.005;
+  static constexpr double kAllowance = 0.2, kAllowedShare = 0.005;
   static constexpr double kPriorWeight = 4, kMemory = 0.98;  // about the last fifty tests
   // Of verifying so many nodes, in plain steps.
   double costOf(std::size_t nodes) const {
     return (1 + (curve_.ratio(static_cast<int>(nodes) + 1) - 1) * kCaution) * kOverhead;
   }
-  bool overdrawn() const { return lost_ > kAllowance + kAllowedShare * steps_; }
 
-  // Before anything is known: the first child is right one time in four, later ones less. Once drafting has
-  // lost its allowance, only what was learned from the text counts.
+  // The nodes of a tree that promise the most, ascending, and what they promise.
+  struct Choice {
+    double gain = kSure;
+    std::vector<std::size_t> nodes;
+  };
+  // Of drafts that lose at most `affordable` plain steps where nothing of them is accepted.
+  Choice best(const std::vector<double>& reach, double affordable) const {
+    Choice choice;
+    std::vector<std::size_t> order(reach.size());
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(),
+                     [&](std::size_t a, std::size_t b) { return reach[a] > reach[b]; });
+    // Parents come first in this order too: a product never exceeds its prefix, and the sort is stable.
+    double tokens = 1;
+    std::size_t keep = 0;
+    for (std::size_t i = 0; i < order.size(); ++i) {
+      tokens += reach[order[i]];
+      const double cost = costOf(i + 1);
+      if (cost - 1 > affordable) break;
+      if (tokens / cost > choice.gain) choice.gain = tokens / cost, keep = i + 1;
+    }
+    order.resize(keep);
+    std::sort(order.begin(), order.end());
+    choice.nodes = std::move(order);
+    return choice;
+  }
+
+  // Before anything is known: the first child is right one time in four, later ones less.
   static double prior(const DraftNode& node) { return 0.25 / (1 + node.rank); }
 
   // Siblings stand in the order in which they are tested: those behind the right one would not have been.
@@ -178,7 +193,7 @@ class AdaptiveController final : public Controller {
     return rates_[static_cast<std::size_t>(bucket)];
   }
 
-  std::vector<double> reachProbabilities(const DraftTree& tree) {
+  std::vector<double> reachProbabilities(const DraftTree& tree, bool guessing) {
     std::vector<double> reach(tree.nodes.size());
     // Siblings are tested in turn, so a child is reached only where its elder siblings failed.
     std::vector<double> left(tree.nodes.size() + 1, 1.0);
@@ -186,7 +201,7 @@ class AdaptiveController final : public Controller {
       const DraftNode& node = tree.nodes[i];
       const auto parent = static_cast<std::size_t>(node.parent + 1);
       const double above = node.parent < 0 ? 1.0 : reach[parent - 1];
-      const double own = rate(node.bucket).rate(overdrawn() ? 0 : prior(node), kPriorWeight);
+      const double own = rate(node.bucket).rate(guessing ? prior(node) : 0, kPriorWeight);
       reach[i] = above * left[parent] * own;
       left[parent] *= 1 - own;
     }
