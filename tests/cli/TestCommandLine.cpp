@@ -457,6 +457,7 @@ class TestCommandLine : public QObject {
                   {"run", "--json", "--model", table_, "--prompt", "a", "--max-new-tokens", "1000000",
                    "--no-eos", "--session", session});
     QVERIFY(process.waitForStarted());
+    QTRY_VERIFY_WITH_TIMEOUT(QFile::exists(session), 20'000);
     QTest::qWait(600);
     ::kill(static_cast<pid_t>(process.processId()), SIGINT);
     QVERIFY(process.waitForFinished(20'000));
