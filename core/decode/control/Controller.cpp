@@ -150,22 +150,19 @@ class AdaptiveController final : public Controller {
   // Of drafts that lose at most `affordable` plain steps where nothing of them is accepted.
   Choice best(const std::vector<double>& reach, double affordable) const {
     Choice choice;
-    std::vector<std::size_t> order(reach.size());
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(),
-                     [&](std::size_t a, std::size_t b) { return reach[a] > reach[b]; });
-    // Parents come first in this order too: a product never exceeds its prefix, and the sort is stable.
+    std::vector<double> sorted = reach;
+    std::sort(sorted.begin(), sorted.end(), std::greater<>());
     double tokens = 1;
     std::size_t keep = 0;
-    for (std::size_t i = 0; i < order.size(); ++i) {
-      tokens += reach[order[i]];
+    for (std::size_t i = 0; i < sorted.size(); ++i) {
+      tokens += sorted[i];
       const double cost = costOf(i + 1);
       if (cost - 1 > affordable) break;
       if (tokens / cost > choice.gain) choice.gain = tokens / cost, keep = i + 1;
     }
-    order.resize(keep);
-    std::sort(order.begin(), order.end());
-    choice.nodes = std::move(order);
+    // Parents stay with their children: a product never exceeds its prefix, and of equals the earlier is
+    // kept.
+    choice.nodes = bestNodes(reach, keep);
     return choice;
   }
 
