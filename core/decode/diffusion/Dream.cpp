@@ -150,12 +150,15 @@ class DreamDecoder final : public Decoder {
     const auto node = static_cast<NodeId>(position);
     const auto vocabulary = static_cast<std::int32_t>(row.size());
     DECOSCOPE_ASSIGN(const Distribution raw, processLogits(row, SamplingSettings{}, {}, vocabulary));
-    SamplingSettings filter;
-    filter.temperature = settings_.temperature > 0 ? settings_.temperature : 1;
-    filter.topP = settings_.topP;
-    // Top-k comes last here, unlike in `sampling`.
-    DECOSCOPE_ASSIGN(Distribution p, processLogits(row, filter, {}, vocabulary));
-    keepLargest(p, settings_.topK);
+    const bool filtered = settings_.temperature > 0 || settings_.topP < 1 || settings_.topK > 0;
+    Distribution p = raw;
+    if (filtered) {
+      SamplingSettings filter;
+      filter.temperature = settings_.temperature > 0 ? settings_.temperature : 1;
+      filter.topP = settings_.topP;
+      DECOSCOPE_ASSIGN(p, processLogits(row, filter, {}, vocabulary));
+      keepLargest(p, settings_.topK);  // last, unlike in `sampling`
+    }
     Canvas::Guess guess{static_cast<std::int32_t>(position), argmax(p), 0, entropyOf(raw)};
     if (settings_.temperature > 0) guess.token = drawFrom(p, uniform(place, node, DrawPurpose::gumbel)).token;
     const double u = uniform(place, node, DrawPurpose::order);
@@ -170,7 +173,6 @@ class DreamDecoder final : public Decoder {
     }
     Recorder& recorder = *environment.recorder;
     Canvas::recordRow(recorder, raw, DistributionKind::targetRaw, guess.position);
-    const bool filtered = settings_.temperature > 0 || settings_.topP < 1 || settings_.topK > 0;
     if (filtered) Canvas::recordRow(recorder, p, DistributionKind::target, guess.position);
     return guess;
   }
