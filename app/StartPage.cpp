@@ -26,12 +26,13 @@ class ElidingButton final : public QPushButton {
   void paintEvent(QPaintEvent*) override {
     QStyleOptionButton option;
     initStyleOption(&option);
-    option.text = option.fontMetrics.elidedText(option.text, Qt::ElideRight, width() - 2 * kPadding);
+    const int room = style()->subElementRect(QStyle::SE_PushButtonContents, &option, this).width();
+    option.text = option.fontMetrics.elidedText(option.text, Qt::ElideRight, room);
     QStylePainter(this).drawControl(QStyle::CE_PushButton, option);
   }
 
  private:
-  static constexpr int kLeastWidth = 120, kPadding = 12;
+  static constexpr int kLeastWidth = 120;
 };
 
 QLabel* heading(const QString& text) {
