@@ -2,24 +2,11 @@
 
 #include <string>
 
+#include "core/model/torch/Devices.h"
+
 namespace decoscope {
 
 namespace {
-
-Result<at::Device> deviceOf(const std::string& name) {
-  if (name == "cpu" || name == "cpu-reference" || (name == "auto" && !at::hasCUDA()))
-    return at::Device(at::kCPU);
-  if (name == "auto" || name == "cuda" || name.starts_with("cuda:")) {
-    if (!at::hasCUDA())
-      return fail(ErrorCode::unsupported, "there is no CUDA device", "--device " + name, "Use --device cpu.");
-    try {
-      return at::Device(name == "auto" || name == "cuda" ? "cuda:0" : name);
-    } catch (const std::exception&) {
-    }
-  }
-  return fail(ErrorCode::usage, "unknown device '" + name + "'", "--device",
-              "Use auto, cpu, cuda or cuda:N.");
-}
 
 Result<Precision> precisionOf(const std::string& name, std::int64_t parameters, bool kernels) {
   // Small models cost little in full precision and then agree with the reference to the last token.
@@ -40,7 +27,8 @@ Result<Precision> precisionOf(const std::string& name, std::int64_t parameters, 
 
 Result<LoadPlan> planOf(const LoadOptions& options, std::int64_t parameters) {
   LoadPlan plan;
-  DECOSCOPE_ASSIGN(plan.device, deviceOf(options.device));
+  DECOSCOPE_ASSIGN(const auto devices, devicesOf(options.device));
+  plan.device = devices.front();
   plan.packs = plan.device.is_cpu() && options.device != "cpu-reference";
   DECOSCOPE_ASSIGN(plan.precision, precisionOf(options.dtype, parameters, plan.packs));
   return plan;

@@ -1,11 +1,10 @@
 #include "core/model/torch/Memory.h"
 
-#include <ATen/Context.h>
-
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <string>
+
+#include "core/model/torch/Devices.h"
 
 namespace decoscope {
 
@@ -46,18 +45,10 @@ MemoryEstimate estimateMemory(const ModelInfo& info, Precision precision) {
   return estimate;
 }
 
-std::int64_t availableMemory(at::Device device) {
-  if (!device.is_cpu()) return -1;
-  std::ifstream stream("/proc/meminfo");
-  for (std::string line; std::getline(stream, line);)
-    if (line.starts_with("MemAvailable:")) return std::atoll(line.c_str() + 13) * 1024;
-  return -1;
-}
-
 Status checkMemory(const ModelInfo& info, Precision precision, at::Device device, WeightsAre weights) {
   MemoryEstimate estimate = estimateMemory(info, precision);
   if (weights == WeightsAre::shared) estimate.weights = 0;
-  const std::int64_t available = availableMemory(device);
+  const std::int64_t available = freeMemory(device);
   if (available < 0 || estimate.total() <= available) return {};
   std::string smaller;
   for (const Precision other : {Precision::bf16, Precision::q8, Precision::q4})

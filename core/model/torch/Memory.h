@@ -13,9 +13,6 @@ struct MemoryEstimate {
 };
 MemoryEstimate estimateMemory(const ModelInfo& info, Precision precision);
 
-// Bytes that can be had on the device without swapping; -1 where the system does not say.
-std::int64_t availableMemory(at::Device device);
-
 // Weights that another model has loaded already need no memory again.
 enum class WeightsAre { toLoad, shared };
 // Error failed, with both figures, where the estimate is more than what is available.
