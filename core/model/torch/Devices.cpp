@@ -47,6 +47,11 @@ Result<std::vector<at::Device>> devicesOf(const std::string& name) {
   return all;
 }
 
+std::string reasonOf(const std::exception& exception) {
+  const auto* error = dynamic_cast<const c10::Error*>(&exception);
+  return error ? error->what_without_backtrace() : exception.what();
+}
+
 std::int64_t freeMemory(at::Device device) {
   if (!device.is_cpu()) {
     auto* allocator = dynamic_cast<c10::DeviceAllocator*>(c10::GetAllocator(device.type()));

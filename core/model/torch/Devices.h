@@ -4,6 +4,7 @@
 #include <ATen/ATen.h>
 
 #include <cstdint>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,9 @@ namespace decoscope {
 // libtorch was built with go by libtorch's names. Never empty. Errors: usage (no such kind), unsupported
 // (this machine has no such device).
 Result<std::vector<at::Device>> devicesOf(const std::string& name);
+
+// What libtorch says of a failure, without the addresses of its functions.
+std::string reasonOf(const std::exception& exception);
 
 // Bytes that are free on it; −1 where nobody knows.
 std::int64_t freeMemory(at::Device device);
