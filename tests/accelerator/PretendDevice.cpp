@@ -260,6 +260,14 @@ torch::jit::Stack onHost(const c10::OperatorHandle& op, const std::vector<c10::I
   return stack;
 }
 
+// An operation has given its result another size, as arange does.
+void resize(const Tensor& tensor, const Tensor& result) {
+  const Tensor fresh = empty(result.sizes(), result.strides(), result.scalar_type(), tensor.device());
+  hostAlias(fresh).copy_(result);
+  tensor.unsafeGetTensorImpl()->set_storage_keep_dtype(fresh.storage());
+  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(result.sizes(), result.strides());
+}
+
 void operate(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   const c10::FunctionSchema& schema = op.schema();
   const std::size_t count = schema.arguments().size();
@@ -280,6 +288,10 @@ void operate(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
     return;
   }
   torch::jit::Stack results = onHost(op, host);
+  for (std::size_t i = 0; i < count; ++i)
+    if (given[i].isTensor() && host[i].toTensor().defined() &&
+        given[i].toTensor().sizes() != host[i].toTensor().sizes())
+      resize(given[i].toTensor(), host[i].toTensor());
   std::vector<Tensor> outputs;
   const auto onDevice = [&](const Tensor& result) {
     if (!result.defined()) return result;

@@ -4,6 +4,7 @@
 #include <QTest>
 
 #include "core/model/Comparison.h"
+#include "core/model/torch/Devices.h"
 #include "core/model/torch/Memory.h"
 #include "tests/torch/OpenedModel.h"
 
@@ -249,7 +250,7 @@ class TestPrecisions : public QObject {
     QCOMPARE(estimateMemory(info, Precision::q8).cache, std::int64_t{2 * 4 * 100 * 2 * 4 * 8});
     info.contextLength = 1 << 20;
     QCOMPARE(estimateMemory(info, Precision::q8).cache, std::int64_t{2 * 4 * 4096 * 2 * 4 * 8});
-    QVERIFY(checkMemory(info, Precision::f32, at::kCPU));
+    QVERIFY(checkMemory(info, Precision::f32, {at::kCPU}));
   }
   void modelsThatDoNotFitAreRefusedWithFigures() {
     ModelInfo info;
@@ -259,7 +260,7 @@ class TestPrecisions : public QObject {
     info.heads = info.keyValueHeads = 64;
     info.contextLength = 8192;
     info.parameters = 1'000'000'000'000'000;
-    const auto refused = checkMemory(info, Precision::f32, at::kCPU);
+    const auto refused = checkMemory(info, Precision::f32, {at::kCPU});
     QVERIFY(!refused);
     const Error& error = refused.error();
     QCOMPARE(error.code, ErrorCode::failed);
@@ -271,8 +272,8 @@ class TestPrecisions : public QObject {
     // Too large in f32 and not in 4 bits: the hint says so.
     info.layers = 1;
     info.contextLength = 1;
-    info.parameters = availableMemory(at::kCPU) / 3;
-    const auto smaller = checkMemory(info, Precision::f32, at::kCPU);
+    info.parameters = freeMemory(at::kCPU) / 3;
+    const auto smaller = checkMemory(info, Precision::f32, {at::kCPU});
     QVERIFY(!smaller);
     QVERIFY2(smaller.error().hint.find("q4 (") != std::string::npos, smaller.error().hint.c_str());
   }

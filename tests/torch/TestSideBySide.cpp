@@ -15,7 +15,8 @@ GenerationJob job(std::int64_t index) {
   GenerationJob made;
   made.index = index;
   made.prompt = {5, 9, 33, 7};
-  for (std::int64_t i = 0; i <= index % 9; ++i) made.prompt.push_back(static_cast<TokenId>(12 + (index + i) % 50));
+  for (std::int64_t i = 0; i <= index % 9; ++i)
+    made.prompt.push_back(static_cast<TokenId>(12 + (index + i) % 50));
   made.temperature = index % 4 == 0 ? 0 : 0.9;
   made.topK = 20;
   made.topP = 0.95;

@@ -10,7 +10,7 @@ namespace {
 bool isKeptSo(const Linear& head, Precision precision, const LoadPlan& plan) {
   if (head.bias.defined()) return false;
   if (plan.packs) return !head.weight.defined() && head.packed.format == precision;
-  return head.weight.defined() && head.weight.device() == plan.device &&
+  return head.weight.defined() && head.weight.device() == plan.blocks.front() &&
          head.weight.scalar_type() == plan.scalarType();
 }
 
@@ -94,7 +94,7 @@ Result<std::shared_ptr<const Linear>> borrowedHead(const TransformerConfig& conf
     else
       std::copy(values.begin(), values.end(), host.data_ptr<float>() + row * layer.inputs);
   }
-  if (!plan.packs) layer.weight = host.to(plan.device, plan.scalarType());
+  if (!plan.packs) layer.weight = host.to(plan.blocks.front(), plan.scalarType());
   return std::make_shared<const Linear>(std::move(layer));
 }
 

@@ -23,6 +23,9 @@ class KernelArithmetic final : public Arithmetic {
  public:
   explicit KernelArithmetic(std::shared_ptr<kernels::Workers> workers) : workers_(std::move(workers)) {}
   bool packs() const override { return true; }
+  void begin(const Frame& frame) override { frame_ = &frame; }
+  Tensor tokens(at::Device) override { return indices(frame_->tokens); }
+  Tensor positions(at::Device) override { return indices(frame_->positions); }
 
   void linear(const Linear& layer, const Tensor& x, Tensor& out) override {
     const auto rows = static_cast<std::size_t>(x.size(0));
@@ -68,24 +71,22 @@ class KernelArithmetic final : public Arithmetic {
     });
   }
 
-  void rotate(Tensor& buffer, std::int64_t heads, std::int64_t headSize, const RotaryTable& table,
-              const std::vector<std::int32_t>& positions) override {
+  void rotate(Tensor& buffer, std::int64_t heads, std::int64_t headSize, RotaryTable& table) override {
     float* data = buffer.data_ptr<float>();
-    const float *cosine = table.cosine().const_data_ptr<float>(),
-                *sine = table.sine().const_data_ptr<float>();
+    const auto& [cosines, sines] = table.on(at::kCPU);
+    const float *cosine = cosines.const_data_ptr<float>(), *sine = sines.const_data_ptr<float>();
     const std::int64_t stride = buffer.size(1), half = table.rope().dimensions / 2;
     forRows(buffer.size(0), [&](std::int64_t row) {
-      const std::int64_t at = positions[static_cast<std::size_t>(row)] * half;
+      const std::int64_t at = frame_->positions[static_cast<std::size_t>(row)] * half;
       for (std::int64_t head = 0; head < heads; ++head)
         kernels::rotate(data + row * stride + head * headSize, cosine + at, sine + at,
                         static_cast<std::size_t>(half));
     });
   }
 
-  void store(const TransformerConfig& config, KeyValueCache& cache, const Tensor& queryKeyValue,
-             std::int64_t base) override {
+  void store(const TransformerConfig& config, KeyValueCache& cache, const Tensor& queryKeyValue) override {
     const std::int64_t width = static_cast<std::int64_t>(config.keyValueHeads) * config.headSize,
-                       stride = queryKeyValue.size(1);
+                       stride = queryKeyValue.size(1), base = frame_->base;
     const float* source = queryKeyValue.const_data_ptr<float>();
     float *keyCache = cache.keys.data_ptr<float>(), *valueCache = cache.values.data_ptr<float>();
     forRows(queryKeyValue.size(0), [&](std::int64_t row) {
@@ -96,8 +97,8 @@ class KernelArithmetic final : public Arithmetic {
   }
 
   void attend(const TransformerConfig& config, const Block& block, const KeyValueCache& cache,
-              const Tensor& queryKeyValue, const Visible& visible, Tensor& out,
-              std::vector<float>* weights) override {
+              const Tensor& queryKeyValue, bool near, Tensor& out, std::vector<float>* weights) override {
+    const Visible& visible = near ? *frame_->near : frame_->visible;
     const std::int64_t rows = queryKeyValue.size(0), heads = config.heads, headSize = config.headSize,
                        keyHeads = config.keyValueHeads, group = heads / keyHeads, total = visible.total(),
                        stride = queryKeyValue.size(1);
@@ -196,6 +197,11 @@ class KernelArithmetic final : public Arithmetic {
     return at;
   }
 
+  template <typename Values>
+  static Tensor indices(const Values& values) {
+    return at::tensor(std::vector<std::int64_t>(values.begin(), values.end()));
+  }
+
   template <typename Body>
   void forRows(std::int64_t rows, Body&& body) {
     workers_->forPieces(rows, kRowGrain, [&](std::int64_t begin, std::int64_t end) {
@@ -244,6 +250,7 @@ class KernelArithmetic final : public Arithmetic {
   }
 
   std::shared_ptr<kernels::Workers> workers_;
+  const Frame* frame_ = nullptr;
   std::vector<std::uint16_t> rounded_;
   std::vector<float> sums_, turned_;
 };

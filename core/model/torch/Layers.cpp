@@ -4,16 +4,28 @@
 
 namespace decoscope {
 
-void RotaryTable::prepare(std::int64_t length, std::int64_t regimeLength, at::Device device) {
+std::int64_t Linear::bytes() const {
+  return static_cast<std::int64_t>(packed.bytes()) + grouped.bytes() +
+         (weight.defined() ? static_cast<std::int64_t>(weight.nbytes()) : 0);
+}
+
+bool RotaryTable::prepare(std::int64_t length, std::int64_t regimeLength) {
   const std::int64_t regime = rotaryRegime(rope_, regimeLength);
-  if (regime == regime_ && length <= length_) return;
+  if (regime == regime_ && length <= length_) return false;
   length_ = std::max<std::int64_t>({length, 512, regime == regime_ ? 2 * length_ : 0});
   regime_ = regime;
   const RotaryFrequencies frequencies = rotaryFrequencies(rope_, regimeLength);
   const at::Tensor angles =
       at::outer(at::arange(length_, at::kFloat), at::tensor(frequencies.inverse, at::kFloat));
-  cosine_ = (at::cos(angles) * frequencies.factor).to(device).contiguous();
-  sine_ = (at::sin(angles) * frequencies.factor).to(device).contiguous();
+  values_ = {{at::kCPU, {at::cos(angles) * frequencies.factor, at::sin(angles) * frequencies.factor}}};
+  return true;
+}
+
+const RotaryTable::Values& RotaryTable::on(at::Device device) {
+  for (const auto& [where, values] : values_)
+    if (where == device) return values;
+  const Values& host = values_.front().second;
+  return values_.emplace_back(device, Values{host.cosine.to(device), host.sine.to(device)}).second;
 }
 
 std::int64_t Transformer::bytes() const {

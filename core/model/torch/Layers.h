@@ -5,23 +5,24 @@
 
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "core/model/torch/Architecture.h"
+#include "core/model/torch/GroupedWeights.h"
 #include "core/model/torch/Rotary.h"
 #include "core/model/torch/kernels/PackedMatrix.h"
 
 namespace decoscope {
 
-// y = x · weightᵀ + bias. On the CPU packed for the kernels, elsewhere a tensor [outputs, inputs].
+// y = x · weightᵀ + bias. On the CPU packed for the kernels; elsewhere a tensor [outputs, inputs], or codes
+// in groups where the weights are kept quantised.
 struct Linear {
   kernels::PackedMatrix packed;
+  GroupedWeights grouped;
   at::Tensor weight, bias;
   std::int64_t outputs = 0, inputs = 0;
-  std::int64_t bytes() const {
-    return static_cast<std::int64_t>(packed.bytes()) +
-           (weight.defined() ? static_cast<std::int64_t>(weight.nbytes()) : 0);
-  }
+  std::int64_t bytes() const;
 };
 
 struct Norm {
@@ -53,23 +54,27 @@ struct KeyValueCache {
 // Cosines and sines by position, grown as positions come.
 class RotaryTable {
  public:
+  struct Values {
+    at::Tensor cosine, sine;  // [positions, dimensions / 2] f32
+  };
   explicit RotaryTable(RopeConfig rope) : rope_(std::move(rope)) {}
-  // Makes positions 0 … length − 1 ready for a context of `regimeLength` tokens.
-  void prepare(std::int64_t length, std::int64_t regimeLength, at::Device device);
+  // Makes positions 0 … length − 1 ready for a context of `regimeLength` tokens. True where the values are
+  // others than before, and elsewhere.
+  bool prepare(std::int64_t length, std::int64_t regimeLength);
   const RopeConfig& rope() const { return rope_; }
-  const at::Tensor& cosine() const { return cosine_; }  // [positions, dimensions / 2] f32
-  const at::Tensor& sine() const { return sine_; }
+  // Valid until prepare() says true.
+  const Values& on(at::Device device);
 
  private:
   RopeConfig rope_;
   std::int64_t regime_ = -1, length_ = 0;
-  at::Tensor cosine_, sine_;
+  std::vector<std::pair<at::Device, Values>> values_;
 };
 
 // Nothing in it changes once it is loaded.
 struct Transformer {
   TransformerConfig config;
-  at::Tensor positions;  // learned, [context, width] f32
+  at::Tensor positions;  // learned, [context, width] f32; beside the embedding
   std::vector<Block> blocks;
   Norm finalNorm;
   std::shared_ptr<const Linear> head;

@@ -23,7 +23,7 @@ struct WeightsKey {
   struct Form {
     Architecture architecture;
     Precision precision = Precision::f32;
-    at::Device device = at::kCPU;
+    std::vector<at::Device> blocks;
     bool packs = true;
     // Of a draft head: the weights that it borrows from, or the model where that is of another kind; it
     // outlives the head.

@@ -9,13 +9,26 @@ namespace {
 
 using at::Tensor;
 
-class TensorArithmetic final : public Arithmetic {
+class PlainArithmetic final : public TensorArithmetic {
  public:
   bool packs() const override { return false; }
-  void begin() override { masks_.clear(); }
+
+  void begin(const Frame& frame) override {
+    forget();
+    frame_ = &frame;
+  }
+  void beginOn(const DeviceFrame& frame) override {
+    forget();
+    given_ = &frame;
+  }
+
+  Tensor tokens(at::Device device) override { return rows(device).tokens(); }
+  Tensor positions(at::Device device) override { return rows(device).positions(); }
 
   void linear(const Linear& layer, const Tensor& x, Tensor& out) override {
-    out.copy_(at::linear(x.to(layer.weight.scalar_type()), layer.weight));
+    // Quantised weights are spread out for the product as bf16, which a device multiplies fast.
+    const at::ScalarType type = layer.grouped.defined() ? at::kBFloat16 : layer.weight.scalar_type();
+    out.copy_(at::linear(x.to(type), layer.grouped.defined() ? layer.grouped.all(type) : layer.weight));
     if (layer.bias.defined()) out.add_(layer.bias);
   }
 
@@ -28,58 +41,61 @@ class TensorArithmetic final : public Arithmetic {
   void normParts(const Norm& norm, Tensor& buffer, std::int64_t first, std::int64_t count, std::int64_t size,
                  bool own) override {
     Tensor view = buffer.narrow(1, first, count * size).view({buffer.size(0), count, size});
-    const auto shaped = [&](const Tensor& weights) {
-      return own && weights.defined() ? weights.view({count, size}) : weights;
-    };
-    view.copy_(normed(norm, view, shaped(norm.weight), shaped(norm.bias)));
+    if (!own || !norm.weight.defined()) {
+      view.copy_(normed(norm, view, norm.weight, norm.bias));
+      return;
+    }
+    Tensor y = normed(norm, view, {}, {}) * norm.weight.view({count, size});
+    if (norm.bias.defined()) y = y + norm.bias.view({count, size});
+    view.copy_(y);
   }
 
-  void rotate(Tensor& buffer, std::int64_t heads, std::int64_t headSize, const RotaryTable& table,
-              const std::vector<std::int32_t>& positions) override {
+  void rotate(Tensor& buffer, std::int64_t heads, std::int64_t headSize, RotaryTable& table) override {
     const std::int64_t half = table.rope().dimensions / 2;
-    const Tensor at =
-        at::tensor(std::vector<std::int64_t>(positions.begin(), positions.end())).to(buffer.device());
-    const Tensor cosine = table.cosine().index_select(0, at).unsqueeze(1),
-                 sine = table.sine().index_select(0, at).unsqueeze(1);
+    const auto& [cosine, sine] = angles(table, buffer.device());
     Tensor view = buffer.narrow(1, 0, heads * headSize).view({buffer.size(0), heads, headSize});
-    const Tensor a = view.narrow(2, 0, half).clone(), b = view.narrow(2, half, half).clone();
-    view.narrow(2, 0, half).copy_(a * cosine - b * sine);
-    view.narrow(2, half, half).copy_(b * cosine + a * sine);
+    Tensor a = view.narrow(2, 0, half), b = view.narrow(2, half, half);
+    const Tensor turned = a * cosine - b * sine;
+    b.copy_(b * cosine + a * sine);
+    a.copy_(turned);
   }
 
-  void store(const TransformerConfig& config, KeyValueCache& cache, const Tensor& queryKeyValue,
-             std::int64_t base) override {
+  void store(const TransformerConfig& config, KeyValueCache& cache, const Tensor& queryKeyValue) override {
     const std::int64_t width = static_cast<std::int64_t>(config.keyValueHeads) * config.headSize,
-                       first = queryKeyValue.size(1) - 2 * width, rows = queryKeyValue.size(0);
-    cache.keys.narrow(0, base, rows).copy_(queryKeyValue.narrow(1, first, width));
-    cache.values.narrow(0, base, rows).copy_(queryKeyValue.narrow(1, first + width, width));
+                       first = queryKeyValue.size(1) - 2 * width;
+    const Tensor& slots = rows(queryKeyValue.device()).slots();
+    cache.keys.index_copy_(0, slots, queryKeyValue.narrow(1, first, width));
+    cache.values.index_copy_(0, slots, queryKeyValue.narrow(1, first + width, width));
   }
 
+  // Queries that share a key head are rows of one product: the cache is read once and never spread out.
   void attend(const TransformerConfig& config, const Block& block, const KeyValueCache& cache,
-              const Tensor& queryKeyValue, const Visible& visible, Tensor& out,
-              std::vector<float>* weights) override {
-    const std::int64_t rows = queryKeyValue.size(0), total = visible.total(), heads = config.heads,
-                       headSize = config.headSize;
+              const Tensor& queryKeyValue, bool near, Tensor& out, std::vector<float>* weights) override {
+    const DeviceFrame& frame = rows(queryKeyValue.device());
+    const std::int64_t count = queryKeyValue.size(0), total = frame.total(), heads = config.heads,
+                       headSize = config.headSize, keyHeads = config.keyValueHeads, group = heads / keyHeads;
     const auto perHead = [&](const Tensor& slots) {
-      return slots.narrow(0, 0, total)
-          .view({total, config.keyValueHeads, headSize})
-          .transpose(0, 1)
-          .repeat_interleave(heads / config.keyValueHeads, 0);
+      return slots.narrow(0, 0, total).view({total, keyHeads, headSize}).transpose(0, 1);
     };
-    const Tensor query =
-        queryKeyValue.narrow(1, 0, heads * headSize).reshape({rows, heads, headSize}).transpose(0, 1);
-    Tensor scores = at::matmul(query, perHead(cache.keys).transpose(1, 2)) * config.scale();
-    if (config.attentionCap > 0) scores = at::tanh(scores / config.attentionCap) * config.attentionCap;
-    if (!visible.everything()) scores = scores + maskOf(visible, scores.device());
+    const Tensor query = queryKeyValue.narrow(1, 0, heads * headSize)
+                             .view({count, keyHeads, group, headSize})
+                             .permute({1, 2, 0, 3})
+                             .reshape({keyHeads, group * count, headSize});
+    Tensor scores = at::bmm(query, perHead(cache.keys).transpose(1, 2)).view({heads, count, total});
+    scores.mul_(config.scale());
+    if (config.attentionCap > 0) scores.div_(config.attentionCap).tanh_().mul_(config.attentionCap);
+    if (const Tensor& mask = frame.mask(near); mask.defined()) scores.add_(mask);
     if (block.sinks.defined())
-      scores = at::cat({scores, block.sinks.view({heads, 1, 1}).expand({heads, rows, 1})}, -1);
+      scores = at::cat({scores, block.sinks.view({heads, 1, 1}).expand({heads, count, 1})}, -1);
     const Tensor probabilities = at::softmax(scores, -1).narrow(2, 0, total);
     if (weights) {
       const Tensor host = probabilities.to(at::kCPU).contiguous();
       weights->assign(host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel());
     }
-    out.copy_(
-        at::matmul(probabilities, perHead(cache.values)).transpose(0, 1).reshape({rows, heads * headSize}));
+    out.view({count, keyHeads, group, headSize})
+        .copy_(at::bmm(probabilities.reshape({keyHeads, group * count, total}), perHead(cache.values))
+                   .view({keyHeads, group, count, headSize})
+                   .permute({2, 0, 1, 3}));
   }
 
   void activate(Activation activation, bool gated, const Tensor& in, Tensor& out) override {
@@ -94,44 +110,66 @@ class TensorArithmetic final : public Arithmetic {
                              : activation == Activation::gelu     ? at::gelu(gate)
                              : activation == Activation::geluTanh ? at::gelu(gate, "tanh")
                                                                   : at::relu(gate);
-    out.copy_(gated ? activated * in.narrow(1, width, width) : activated);
+    if (gated)
+      at::mul_out(out, activated, in.narrow(1, width, width));
+    else
+      out.copy_(activated);
   }
 
  private:
+  void forget() {
+    frame_ = nullptr;
+    given_ = nullptr;
+    made_.clear();
+    angles_.clear();
+  }
+
+  const DeviceFrame& rows(at::Device device) {
+    if (given_) return *given_;
+    for (const auto& [where, frame] : made_)
+      if (where == device) return frame;
+    return made_
+        .emplace_back(device, DeviceFrame(*frame_, frame_->rows(), frame_->visible.total(), false, device))
+        .second;
+  }
+
+  // [rows, 1, dimensions / 2]; every layer of a forward asks for the same.
+  const RotaryTable::Values& angles(RotaryTable& table, at::Device device) {
+    for (const auto& [of, where, values] : angles_)
+      if (of == &table && where == device) return values;
+    const auto& [cosine, sine] = table.on(device);
+    const Tensor at = positions(device);
+    angles_.push_back(
+        {&table, device, {cosine.index_select(0, at).unsqueeze(1), sine.index_select(0, at).unsqueeze(1)}});
+    return angles_.back().values;
+  }
+
   static Tensor normed(const Norm& norm, const Tensor& x, const Tensor& weight, const Tensor& bias) {
-    Tensor y;
-    if (norm.kind == NormKind::rootMeanSquare) {
-      y = x * at::rsqrt(x.pow(2).mean(-1, true) + norm.epsilon);
-    } else {
-      const Tensor centred = x - x.mean(-1, true);
-      y = centred * at::rsqrt(centred.pow(2).mean(-1, true) + norm.epsilon);
-    }
-    if (weight.defined()) y = y * weight;
-    if (bias.defined()) y = y + bias;
-    return y;
+    const auto optional = [](const Tensor& tensor) {
+      return tensor.defined() ? std::optional(tensor) : std::nullopt;
+    };
+    const std::int64_t size = x.size(-1);
+    if (norm.kind == NormKind::layer)
+      return at::layer_norm(x, {size}, optional(weight), optional(bias), norm.epsilon);
+    const Tensor y = at::rms_norm(x, {size}, optional(weight), norm.epsilon);
+    return bias.defined() ? y + bias : y;
   }
 
-  // Additive [rows, total]; every layer of a forward asks for the same one or two.
-  const Tensor& maskOf(const Visible& visible, at::Device device) {
-    Tensor& kept = masks_[&visible];
-    if (kept.defined()) return kept;
-    Tensor mask = at::full({visible.rows(), visible.total()}, -INFINITY, at::kFloat);
-    for (std::int64_t row = 0; row < visible.rows(); ++row) {
-      float* values = mask.data_ptr<float>() + row * visible.total();
-      const std::int32_t* slots = visible.slots(row);
-      for (std::size_t i = 0; i < visible.count(row); ++i)
-        values[slots ? static_cast<std::size_t>(slots[i]) : i] = 0;
-    }
-    return kept = mask.to(device);
-  }
-
-  std::map<const Visible*, Tensor> masks_;
+  struct Angles {
+    const RotaryTable* of;
+    at::Device where;
+    RotaryTable::Values values;
+  };
+  const Frame* frame_ = nullptr;
+  const DeviceFrame* given_ = nullptr;
+  std::vector<std::pair<at::Device, DeviceFrame>> made_;
+  std::vector<Angles> angles_;
 };
 
 }  // namespace
 
-std::unique_ptr<Arithmetic> makeTensorArithmetic() {
-  return std::make_unique<TensorArithmetic>();
+std::unique_ptr<TensorArithmetic> makeTensorArithmetic() {
+  return std::make_unique<PlainArithmetic>();
 }
 
 }  // namespace decoscope

@@ -72,7 +72,8 @@ class Loader {
         plan_(plan),
         workers_(workers),
         progress_(progress),
-        stop_(stop) {}
+        stop_(stop),
+        device_(plan.blocks.front()) {}
 
   Result<Transformer> load();
 
@@ -104,7 +105,8 @@ class Loader {
   Status forRows(std::int64_t rows, Work&& work) const;
 
   Result<Block> block(int layer) const;
-  Status loadEnds(Transformer& model) const;
+  Status loadEnds(Transformer& model);
+  Result<Tensor> table(const WeightTensor& embedding) const;
   Result<Linear> queryKeyValue(int layer) const;
   Result<Experts> experts(int layer) const;
   Result<Part> expertPart(const std::string& pattern, int layer, int expert, std::int64_t rows,
@@ -120,6 +122,7 @@ class Loader {
   kernels::Workers& workers_;
   const ProgressFunction& progress_;
   const StopToken& stop_;
+  at::Device device_;  // of what is being read
 };
 
 // ---- finding ----
@@ -232,7 +235,7 @@ Status Loader::fourBitRowsOf(const Part& part, std::int64_t inputs,
 Result<Tensor> Loader::vector(const WeightTensor& tensor, std::int64_t first, std::int64_t size) const {
   Tensor host = at::empty({size}, at::kFloat);
   DECOSCOPE_TRY(dequantise(tensor, first, {host.data_ptr<float>(), static_cast<std::size_t>(size)}));
-  return host.to(plan_.device);
+  return host.to(device_);
 }
 
 Status Loader::fillNorm(Norm& norm, const std::string& name, const WeightTensor& weight,
@@ -293,8 +296,9 @@ Result<Linear> Loader::linear(const std::vector<Part>& parts, std::int64_t input
   layer.inputs = inputs;
   for (const Part& part : parts) layer.outputs += part.rows;
   const WeightFormat format = formatOf(parts, isHead, exact);
+  const bool packs = plan_.packs || format == WeightFormat::q8 || format == WeightFormat::q4;
   Tensor host;
-  if (plan_.packs)
+  if (packs)
     layer.packed.resize(static_cast<std::size_t>(layer.outputs), static_cast<std::size_t>(inputs), format);
   else
     host = at::empty({layer.outputs, inputs}, at::kFloat);
@@ -302,14 +306,13 @@ Result<Linear> Loader::linear(const std::vector<Part>& parts, std::int64_t input
   Tensor bias = at::zeros({layer.outputs}, at::kFloat);
   bool biased = false;
   for (const Part& part : parts) {
-    if (plan_.packs && format == WeightFormat::q4 && holdsFourBitRows(*part.tensor) &&
-        part.transposedRows == 0) {
+    if (format == WeightFormat::q4 && holdsFourBitRows(*part.tensor) && part.transposedRows == 0) {
       DECOSCOPE_TRY(fourBitRowsOf(part, inputs, [&](std::int64_t row, const FourBitRow& values) {
         layer.packed.setFourBitRow(static_cast<std::size_t>(first + row), values);
       }));
     } else {
       DECOSCOPE_TRY(rowsOf(part, inputs, [&](std::int64_t row, const float* values) {
-        if (plan_.packs)
+        if (packs)
           layer.packed.setRow(static_cast<std::size_t>(first + row), values);
         else
           std::copy(values, values + inputs, host.data_ptr<float>() + (first + row) * inputs);
@@ -330,9 +333,13 @@ Result<Linear> Loader::linear(const std::vector<Part>& parts, std::int64_t input
     first += part.rows;
     part.tensor->release();
   }
-  if (biased) layer.bias = bias.to(plan_.device);
-  if (!plan_.packs) {
-    layer.weight = host.to(plan_.device, exact ? at::kFloat : plan_.scalarType());
+  if (biased) layer.bias = bias.to(device_);
+  if (plan_.packs) return layer;
+  if (packs) {
+    layer.grouped = groupedFrom(layer.packed, device_);
+    layer.packed = {};
+  } else {
+    layer.weight = host.to(device_, exact ? at::kFloat : plan_.scalarType());
   }
   return layer;
 }
@@ -533,6 +540,7 @@ Result<Transformer> Loader::load() {
   for (int layer = 0; layer < config_.layers; ++layer) {
     if (stop_.stop_requested()) return fail(ErrorCode::cancelled, "loading was cancelled");
     report(0.85 * layer / config_.layers);
+    device_ = plan_.blocks[static_cast<std::size_t>(layer)];
     DECOSCOPE_ASSIGN(Block one, block(layer));
     model.blocks.push_back(std::move(one));
   }
@@ -542,7 +550,7 @@ Result<Transformer> Loader::load() {
 }
 
 // What stands before and behind the blocks.
-Status Loader::loadEnds(Transformer& model) const {
+Status Loader::loadEnds(Transformer& model) {
   const std::int64_t d = config_.width;
   if (config_.followsFeatures) {
     DECOSCOPE_ASSIGN(const Part fuse, part(names_.fuse, -1, d, 2 * d));
@@ -563,17 +571,26 @@ Status Loader::loadEnds(Transformer& model) const {
     DECOSCOPE_ASSIGN(const Part head, part(names_.head, -1, config_.vocabulary, d));
     DECOSCOPE_ASSIGN(model.head, shared(linear({head}, d, true)));
   }
-  if (!plan_.packs) {
-    model.embedding = model.head->weight;
-    if (!config_.tied) {
-      Part table;
-      table.tensor = embedding;
-      table.rows = config_.vocabulary;
-      DECOSCOPE_ASSIGN(const Linear loaded, linear({table}, d));
-      model.embedding = loaded.weight;
-    }
+  if (plan_.packs) return {};
+  model.embedding = model.head->weight;
+  if (!config_.tied || plan_.quantises() || !plan_.isOnOneDevice()) {
+    device_ = plan_.blocks.front();
+    DECOSCOPE_ASSIGN(model.embedding, table(*embedding));
   }
   return {};
+}
+
+// The embedding, of which rows are looked up where the blocks begin.
+Result<Tensor> Loader::table(const WeightTensor& embedding) const {
+  Part part;
+  part.tensor = &embedding;
+  part.rows = config_.vocabulary;
+  Tensor host = at::empty({part.rows, config_.width}, plan_.scalarType());
+  DECOSCOPE_TRY(rowsOf(part, config_.width, [&](std::int64_t row, const float* values) {
+    host.select(0, row).copy_(at::from_blob(const_cast<float*>(values), {config_.width}, at::kFloat));
+  }));
+  embedding.release();
+  return host.to(device_);
 }
 
 }  // namespace

@@ -6,17 +6,20 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <numeric>
 #include <optional>
 
 #include "core/base/Bfloat16.h"
 #include "core/model/CacheForest.h"
 #include "core/model/torch/Architecture.h"
 #include "core/model/torch/Arithmetic.h"
+#include "core/model/torch/Devices.h"
 #include "core/model/torch/DraftHead.h"
+#include "core/model/torch/ForwardGraphs.h"
 #include "core/model/torch/Interventions.h"
+#include "core/model/torch/KeyValueCaches.h"
 #include "core/model/torch/LoadedWeights.h"
 #include "core/model/torch/Memory.h"
+#include "core/model/torch/Mixture.h"
 #include "core/model/torch/RequestCheck.h"
 #include "core/model/torch/TransformerLoader.h"
 #include "core/model/torch/TransformerLogits.h"
@@ -28,24 +31,32 @@ namespace {
 
 using at::Tensor;
 
-constexpr std::int64_t kFirstCapacity = 512;  // slots of a new cache
-
 class TransformerModel final : public Model {
  public:
   TransformerModel(std::shared_ptr<const LoadedWeights> weights, ModelInfo info, const LoadPlan& plan,
-                   std::unique_ptr<Arithmetic> arithmetic, std::shared_ptr<kernels::Workers> workers)
+                   std::shared_ptr<kernels::Workers> workers)
       : weights_(std::move(weights)),
         model_(weights_->transformer),
         config_(model_.config),
         info_(std::move(info)),
         base_(plan.base),
-        device_(plan.device),
+        devices_(plan.blocks),
         precision_(plan.precision),
-        arithmetic_(std::move(arithmetic)),
         workers_(std::move(workers)),
         rotary_(config_.rope),
         slidingRotary_(config_.slidingRope),
-        caches_(model_.blocks.size()) {}
+        caches_(devices_, keyWidth(), config_.context) {
+    if (plan.packs) {
+      arithmetic_ = makeKernelArithmetic(workers_);
+      return;
+    }
+    auto arithmetic = makeTensorArithmetic();
+    // Experts are chosen on the host, and blocks on several devices are no graph of one.
+    const bool captures = ForwardGraphs::availableOn(devices_.front()) && plan.isOnOneDevice() &&
+                          config_.mixture.experts == 0 && !config_.followsFeatures && !config_.diffusion;
+    if (captures) graphs_.emplace(devices_.front(), *arithmetic);
+    arithmetic_ = std::move(arithmetic);
+  }
 
   const ModelInfo& info() const override { return info_; }
   Capabilities capabilities() const override {
@@ -57,9 +68,7 @@ class TransformerModel final : public Model {
     return can;
   }
   int cached() const override { return static_cast<int>(forest_.size()); }
-  std::int64_t memoryBytes() const override {
-    return info_.bytes / weights_.use_count() + 2 * capacity_ * keyWidth() * config_.layers * 4;
-  }
+  std::int64_t memoryBytes() const override { return info_.bytes / weights_.use_count() + caches_.bytes(); }
   Result<ForwardOutput> forward(const ForwardRequest& request, const StopToken& stop) override;
   Status retain(int prefix, std::span<const std::int32_t> slots) override;
   Result<std::unique_ptr<Logits>> readout(std::span<const float> vectors, bool norm) override;
@@ -72,13 +81,11 @@ class TransformerModel final : public Model {
   struct Pass {
     const ForwardRequest& request;
     const StopToken& stop;
-    std::int64_t rows, base;
-    std::vector<std::int32_t> positions;
-    Visible visible;
-    std::optional<Visible> near;  // what sliding layers see of it
+    std::int64_t rows, total;  // of the buffers, and slots
     std::vector<TapValue> taps;
   };
   struct Workspace {
+    at::Device device = at::kCPU;
     std::int64_t rows = 0;
     Tensor x, normed, queryKeyValue, attended, projected, mlpIn, neurons;
     Workspace part(std::int64_t count) const;
@@ -88,15 +95,20 @@ class TransformerModel final : public Model {
     return static_cast<std::int64_t>(config_.keyValueHeads) * config_.headSize;
   }
   std::int64_t queryWidth() const { return static_cast<std::int64_t>(config_.heads) * config_.headSize; }
-  at::TensorOptions floats() const { return at::TensorOptions().dtype(at::kFloat).device(device_); }
 
   Status followRegime(std::int32_t lastPosition, const StopToken& stop);
   Result<ForwardOutput> run(const ForwardRequest& request, std::vector<std::int32_t> positions,
                             const StopToken& stop);
-  void reserveCache(std::int64_t slots);
-  void moveSlots(std::int64_t first, std::span<const std::int32_t> slots);
-  void reserveWorkspace(std::int64_t rows);
-  Tensor buffer(std::int64_t rows, std::int64_t width) const { return at::empty({rows, width}, floats()); }
+  Frame frameOf(const ForwardRequest& request, std::vector<std::int32_t> positions) const;
+  bool isReplayed(const ForwardRequest& request) const;
+  Tensor replayed(const Frame& frame);
+  // Runs the blocks from `first` to before `last`, from device to device; the buffers are those of the last.
+  Result<Workspace> runBlocks(Pass& pass, int first, int last);
+  void reserve(std::int64_t rows, std::int64_t slots);
+  const Workspace& workspaceOn(at::Device device);
+  static Tensor buffer(std::int64_t rows, std::int64_t width, at::Device device) {
+    return at::empty({rows, width}, at::TensorOptions(at::kFloat).device(device));
+  }
 
   Status embeddingRow(std::int64_t token, std::span<float> row) const;
   Status embed(const Pass& pass, Tensor& x) const;
@@ -104,12 +116,10 @@ class TransformerModel final : public Model {
   void finalNorm(const Tensor& x, Tensor& out) const;
   void attention(Pass& pass, int layer, Workspace& w);
   void mlp(Pass& pass, int layer, Workspace& w);
-  void mixture(const Experts& experts, Workspace& w);
-  void expert(const Linear& in, const Linear& out, const Tensor& x, Tensor& inner, Tensor& neurons,
-              Tensor& result);
   void addBranch(Pass& pass, TapSite site, int layer, const Norm& norm, Tensor& branch, Tensor& x);
   void tapBranch(Pass& pass, TapSite site, int layer, const Tensor& branch) const;
   Tensor logits(const Tensor& normed);
+  void project(const Tensor& normed, Tensor& logits) const;
   static bool watches(const Pass& pass, TapSite site, int layer);
   static void tap(Pass& pass, TapSite site, int layer, const Tensor& value);
 
@@ -117,17 +127,23 @@ class TransformerModel final : public Model {
   const Transformer& model_;
   const TransformerConfig& config_;
   ModelInfo info_;
-  const Model* base_;  // of a draft head: lends the embedding
-  at::Device device_;
+  const Model* base_;                // of a draft head: lends the embedding
+  std::vector<at::Device> devices_;  // of each block; embedding and head stand beside the first and the last
   Precision precision_;
   std::unique_ptr<Arithmetic> arithmetic_;
   std::shared_ptr<kernels::Workers> workers_;
   RotaryTable rotary_, slidingRotary_;
   CacheForest forest_;
-  std::vector<KeyValueCache> caches_;  // by block
-  std::int64_t capacity_ = 0, regime_ = 0;
-  Workspace work_;
+  KeyValueCaches caches_;
+  std::int64_t regime_ = 0;
+  std::vector<Workspace> work_;  // one for each device
   Tensor logits_;
+  struct Graphs {
+    ForwardGraphs captured;
+    TensorArithmetic& arithmetic;
+    Graphs(at::Device device, TensorArithmetic& arithmetic) : captured(device), arithmetic(arithmetic) {}
+  };
+  std::optional<Graphs> graphs_;  // where forwards of few rows are captured
 };
 
 // ---- requests ----
@@ -167,43 +183,110 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
     if (!request.follows.empty())
       for (const std::int32_t position : forest_.positions().first(static_cast<std::size_t>(forest_.size())))
         last = std::max(last, position);
-    rotary_.prepare(last + 1, last + 1, device_);
-    if (config_.localRope) slidingRotary_.prepare(last + 1, last + 1, device_);
+    const bool turned = rotary_.prepare(last + 1, last + 1),
+               turnedNear = config_.localRope && slidingRotary_.prepare(last + 1, last + 1);
+    if (graphs_ && (turned || turnedNear)) graphs_->captured.clear();
     DECOSCOPE_TRY(followRegime(last, stop));
     DECOSCOPE_ASSIGN(ForwardOutput output, run(request, std::move(positions), stop));
     output.milliseconds =
         std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
     return output;
   } catch (const std::exception& exception) {
-    return fail(ErrorCode::failed, std::string("the forward failed: ") + exception.what(), info_.name,
+    return fail(ErrorCode::failed, "the forward failed: " + reasonOf(exception), info_.name,
                 "If memory is short, close other programs or choose a smaller precision.");
   }
 }
 
 // ---- the forward ----
 
+Frame TransformerModel::frameOf(const ForwardRequest& request, std::vector<std::int32_t> positions) const {
+  const std::int64_t base = forest_.firstSlotOf(request);
+  Frame frame{request.tokens, std::move(positions), base, Visible(request, base, forest_.predecessors()), {}};
+  if (config_.window > 0) frame.near = frame.visible.within(config_.window, forest_.positions());
+  return frame;
+}
+
+// Whether nothing but tokens goes in and nothing but logits comes out.
+bool TransformerModel::isReplayed(const ForwardRequest& request) const {
+  return graphs_ && static_cast<std::int64_t>(request.tokens.size()) <= ForwardGraphs::kMostRows &&
+         request.visibility == Visibility::causal && request.firstLayer == 0 &&
+         (request.lastLayer < 0 || request.lastLayer == config_.layers) && request.inputs.empty() &&
+         request.taps.empty() && request.interventions.empty();
+}
+
+Tensor TransformerModel::replayed(const Frame& frame) {
+  return graphs_->captured.run(frame, [this](const DeviceFrame& rows) {
+    graphs_->arithmetic.beginOn(rows);
+    static const ForwardRequest kPlain;
+    static const StopToken kNever;
+    Pass pass{kPlain, kNever, rows.rows(), rows.total(), {}};
+    Workspace w = *runBlocks(pass, 0, config_.layers);
+    finalNorm(w.x, w.normed);
+    Tensor result = buffer(rows.rows(), model_.head->outputs, devices_.back());
+    project(w.normed, result);
+    return result;
+  });
+}
+
 Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
                                             std::vector<std::int32_t> positions, const StopToken& stop) {
   const auto rows = static_cast<std::int64_t>(request.tokens.size());
   const std::int64_t base = forest_.firstSlotOf(request);
-  reserveCache(base + rows);
-  reserveWorkspace(rows);
-  arithmetic_->begin();
+  const bool replays = isReplayed(request);
+  const std::int64_t padded = replays ? ForwardGraphs::roundedRows(rows) : rows;
+  reserve(padded, replays ? ForwardGraphs::roundedTotal(base + padded) : base + rows);
   forest_.enter(request, positions);
-  Visible visible(request, base, forest_.predecessors());
-  Pass pass{request, stop, rows, base, std::move(positions), std::move(visible), {}, {}};
-  if (config_.window > 0) pass.near = pass.visible.within(config_.window, forest_.positions());
-  pass.taps.resize(request.taps.size());
-  Workspace w = work_.part(rows);
+  const Frame frame = frameOf(request, std::move(positions));
+  const std::vector<std::int64_t> indices(request.logitRows.begin(), request.logitRows.end());
+  const auto wanted = static_cast<std::int64_t>(indices.size());
+  const auto select = [&](const Tensor& all) {
+    return wanted == rows ? all.narrow(0, 0, rows)
+           : wanted == 1  ? all.narrow(0, indices.front(), 1)
+                          : all.index_select(0, at::tensor(indices).to(all.device()));
+  };
+  ForwardOutput output;
+  if (replays) {
+    if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
+    const Tensor all = replayed(frame);
+    // The next forward writes over what this one gave.
+    if (wanted > 0) output.logits = makeLogits(select(all).clone(), workers_);
+  } else {
+    arithmetic_->begin(frame);
+    Pass pass{request, stop, rows, base + rows, std::vector<TapValue>(request.taps.size())};
+    const int last = request.lastLayer > 0 ? request.lastLayer : config_.layers;
+    DECOSCOPE_ASSIGN(Workspace w, runBlocks(pass, request.firstLayer, last));
+    if (last == config_.layers && watches(pass, TapSite::residual, config_.layers)) {
+      finalNorm(w.x, w.normed);
+      tap(pass, TapSite::residual, config_.layers, w.normed);
+    }
+    if (wanted > 0) {
+      // An early exit may end on another device than the head's.
+      Workspace end = workspaceOn(devices_.back()).part(rows);
+      Tensor normed = end.normed.narrow(0, 0, wanted);
+      finalNorm(select(w.x).to(end.device), normed);
+      output.logits = makeLogits(logits(normed), workers_);
+    }
+    output.taps = std::move(pass.taps);
+  }
+  if (request.visibility != Visibility::full && request.firstLayer == 0) forest_.resize(base + rows);
+  return output;
+}
 
+Result<TransformerModel::Workspace> TransformerModel::runBlocks(Pass& pass, int first, int last) {
+  const ForwardRequest& request = pass.request;
+  Workspace w = workspaceOn(devices_[static_cast<std::size_t>(first)]).part(pass.rows);
   DECOSCOPE_TRY(embed(pass, w.x));
-  const int last = request.lastLayer > 0 ? request.lastLayer : config_.layers;
-  if (request.firstLayer == 0) {
+  if (first == 0) {
     changeResidual(request, 0, w.x);
     tap(pass, TapSite::residual, 0, w.x);
   }
-  for (int layer = request.firstLayer; layer < last; ++layer) {
-    if (stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
+  for (int layer = first; layer < last; ++layer) {
+    if (pass.stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
+    if (const at::Device device = devices_[static_cast<std::size_t>(layer)]; device != w.device) {
+      const Tensor before = w.x;
+      w = workspaceOn(device).part(pass.rows);
+      w.x.copy_(before);
+    }
     attention(pass, layer, w);
     const Block& block = model_.blocks[static_cast<std::size_t>(layer)];
     if (config_.parallelResidual) {
@@ -220,24 +303,7 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
     changeResidual(request, layer + 1, w.x);
     if (layer + 1 < config_.layers) tap(pass, TapSite::residual, layer + 1, w.x);
   }
-  ForwardOutput output;
-  if (last == config_.layers && watches(pass, TapSite::residual, config_.layers)) {
-    finalNorm(w.x, w.normed);
-    tap(pass, TapSite::residual, config_.layers, w.normed);
-  }
-  if (!request.logitRows.empty()) {
-    const auto wanted = static_cast<std::int64_t>(request.logitRows.size());
-    const std::vector<std::int64_t> indices(request.logitRows.begin(), request.logitRows.end());
-    const Tensor chosen = wanted == rows ? w.x
-                          : wanted == 1  ? w.x.narrow(0, indices.front(), 1)
-                                         : w.x.index_select(0, at::tensor(indices).to(device_));
-    Tensor normed = w.normed.narrow(0, 0, wanted);
-    finalNorm(chosen, normed);
-    output.logits = makeLogits(logits(normed), workers_);
-  }
-  if (request.visibility != Visibility::full && request.firstLayer == 0) forest_.resize(base + rows);
-  output.taps = std::move(pass.taps);
-  return output;
+  return w;
 }
 
 // A row of the embedding as it stands in the file.
@@ -260,7 +326,7 @@ Status TransformerModel::fuse(const Pass& pass, Tensor& x) const {
     pair = std::copy(feature, feature + width, pair);
     feature += width;
   }
-  arithmetic_->linear(model_.fuse, pairs.to(device_), x);
+  arithmetic_->linear(model_.fuse, pairs.to(x.device()), x);
   return {};
 }
 
@@ -279,9 +345,7 @@ Status TransformerModel::embed(const Pass& pass, Tensor& x) const {
     return {};
   }
   if (!arithmetic_->packs()) {
-    const Tensor ids =
-        at::tensor(std::vector<std::int64_t>(request.tokens.begin(), request.tokens.end())).to(device_);
-    x.copy_(at::index_select(model_.embedding, 0, ids));
+    x.copy_(at::index_select(model_.embedding, 0, arithmetic_->tokens(x.device())));
   } else {
     for (std::int64_t i = 0; i < pass.rows; ++i) {
       const std::span<float> row(x.data_ptr<float>() + i * config_.width,
@@ -290,10 +354,7 @@ Status TransformerModel::embed(const Pass& pass, Tensor& x) const {
     }
   }
   if (config_.embeddingScale != 1) x.mul_(config_.embeddingScale);
-  if (config_.learnedPositions) {
-    const std::vector<std::int64_t> at(pass.positions.begin(), pass.positions.end());
-    x.add_(model_.positions.index_select(0, at::tensor(at).to(device_)));
-  }
+  if (config_.learnedPositions) x.add_(model_.positions.index_select(0, arithmetic_->positions(x.device())));
   return {};
 }
 
@@ -306,7 +367,7 @@ void TransformerModel::attention(Pass& pass, int layer, Workspace& w) {
     w.normed.copy_(w.x);
   tap(pass, TapSite::attentionInput, layer, w.normed);
   arithmetic_->linear(block.queryKeyValue, w.normed, w.queryKeyValue);
-  KeyValueCache& cache = caches_[static_cast<std::size_t>(layer)];
+  KeyValueCache& cache = caches_[layer];
   const std::int64_t size = config_.headSize;
   if (config_.headNorm == HeadNorm::whole) {
     arithmetic_->normParts(block.queryNorm, w.queryKeyValue, 0, 1, queryWidth(), false);
@@ -319,17 +380,15 @@ void TransformerModel::attention(Pass& pass, int layer, Workspace& w) {
   if (config_.clip > 0) w.queryKeyValue.clamp_(-config_.clip, config_.clip);
   if (config_.rotates(layer))
     arithmetic_->rotate(w.queryKeyValue, config_.heads + config_.keyValueHeads, size,
-                        config_.localRope && config_.slides(layer) ? slidingRotary_ : rotary_,
-                        pass.positions);
-  arithmetic_->store(config_, cache, w.queryKeyValue, pass.base);
+                        config_.localRope && config_.slides(layer) ? slidingRotary_ : rotary_);
+  arithmetic_->store(config_, cache, w.queryKeyValue);
   const bool watched = watches(pass, TapSite::attentionWeights, layer);
   std::vector<float> weights;
-  arithmetic_->attend(config_, block, cache, w.queryKeyValue,
-                      config_.slides(layer) ? *pass.near : pass.visible, w.attended,
+  arithmetic_->attend(config_, block, cache, w.queryKeyValue, config_.slides(layer), w.attended,
                       watched ? &weights : nullptr);
   if (watched)
     tap(pass, TapSite::attentionWeights, layer,
-        at::from_blob(weights.data(), {config_.heads, pass.rows, pass.visible.total()}, at::kFloat));
+        at::from_blob(weights.data(), {config_.heads, pass.rows, pass.total}, at::kFloat));
   arithmetic_->linear(block.attentionOutput, w.attended, w.projected);
 }
 
@@ -342,7 +401,7 @@ void TransformerModel::mlp(Pass& pass, int layer, Workspace& w) {
     w.normed.copy_(w.x);
   tap(pass, TapSite::mlpInput, layer, w.normed);
   if (block.experts) {
-    mixture(*block.experts, w);
+    mixture(*arithmetic_, config_, *block.experts, w.normed, w.projected);
   } else {
     arithmetic_->linear(block.mlpIn, w.normed, w.mlpIn);
     tap(pass, TapSite::preActivation, layer, w.mlpIn.narrow(1, 0, config_.inner));
@@ -351,79 +410,6 @@ void TransformerModel::mlp(Pass& pass, int layer, Workspace& w) {
     tap(pass, TapSite::neuron, layer, w.neurons);
     arithmetic_->linear(block.mlpOut, w.neurons, w.projected);
   }
-}
-
-// Every row goes through its best experts; the rows of one expert run together, and each row adds its experts
-// in the order of their numbers, so that its result does not depend on its neighbours.
-void TransformerModel::mixture(const Experts& experts, Workspace& w) {
-  const MixtureConfig& config = config_.mixture;
-  const std::int64_t rows = w.normed.size(0), d = config_.width, count = config.experts;
-  Tensor scores = buffer(rows, count);
-  arithmetic_->linear(experts.router, w.normed, scores);
-  const Tensor host = scores.to(at::kCPU);
-  struct Share {
-    std::int64_t row;
-    float weight;
-  };
-  std::vector<std::vector<Share>> shares(static_cast<std::size_t>(count));
-  for (std::int64_t row = 0; row < rows; ++row) {
-    const float* values = host.const_data_ptr<float>() + row * count;
-    std::vector<std::int64_t> order(static_cast<std::size_t>(count));
-    std::iota(order.begin(), order.end(), 0);
-    std::partial_sort(order.begin(), order.begin() + config.perToken, order.end(),
-                      [&](std::int64_t a, std::int64_t b) {
-                        return values[a] != values[b] ? values[a] > values[b] : a < b;
-                      });
-    const float largest = values[order.front()];
-    double all = 0, chosen = 0;
-    for (std::int64_t e = 0; e < count; ++e) all += std::exp(static_cast<double>(values[e]) - largest);
-    for (int i = 0; i < config.perToken; ++i)
-      chosen += std::exp(static_cast<double>(values[order[static_cast<std::size_t>(i)]]) - largest);
-    const double sum = config.normalise || config.softmaxOfChosen ? chosen : all;
-    for (int i = 0; i < config.perToken; ++i) {
-      const std::int64_t e = order[static_cast<std::size_t>(i)];
-      shares[static_cast<std::size_t>(e)].push_back(
-          {row, static_cast<float>(std::exp(static_cast<double>(values[e]) - largest) / sum)});
-    }
-  }
-  w.projected.zero_();
-  Tensor gathered = buffer(rows, d), neurons = buffer(rows, experts.inner),
-         in = buffer(rows, 2 * experts.inner), result = buffer(rows, d);
-  for (std::int64_t e = 0; e < count; ++e) {
-    const auto& mine = shares[static_cast<std::size_t>(e)];
-    if (mine.empty()) continue;
-    const auto size = static_cast<std::int64_t>(mine.size());
-    std::vector<std::int64_t> indices;
-    for (const Share& share : mine) indices.push_back(share.row);
-    const Tensor at = at::tensor(indices).to(device_);
-    Tensor x = gathered.narrow(0, 0, size), y = result.narrow(0, 0, size);
-    x.copy_(w.normed.index_select(0, at));
-    Tensor inPart = in.narrow(0, 0, size), neuronPart = neurons.narrow(0, 0, size);
-    expert(experts.in[static_cast<std::size_t>(e)], experts.out[static_cast<std::size_t>(e)], x, inPart,
-           neuronPart, y);
-    for (std::int64_t i = 0; i < size; ++i) {
-      Tensor row = w.projected.narrow(0, mine[static_cast<std::size_t>(i)].row, 1);
-      arithmetic_->add(y.narrow(0, i, 1), mine[static_cast<std::size_t>(i)].weight, row);
-    }
-  }
-  if (experts.sharedInner > 0) {
-    Tensor sharedIn = buffer(rows, 2 * experts.sharedInner),
-           sharedNeurons = buffer(rows, experts.sharedInner);
-    expert(experts.sharedIn, experts.sharedOut, w.normed, sharedIn, sharedNeurons, result);
-    if (experts.sharedSwitch.outputs > 0) {
-      Tensor open = buffer(rows, 1);
-      arithmetic_->linear(experts.sharedSwitch, w.normed, open);
-      result.mul_(at::sigmoid(open));
-    }
-    arithmetic_->add(result, 1, w.projected);
-  }
-}
-
-void TransformerModel::expert(const Linear& in, const Linear& out, const Tensor& x, Tensor& inner,
-                              Tensor& neurons, Tensor& result) {
-  arithmetic_->linear(in, x, inner);
-  arithmetic_->activate(config_.activation, true, inner, neurons);
-  arithmetic_->linear(out, neurons, result);
 }
 
 void TransformerModel::addBranch(Pass& pass, TapSite site, int layer, const Norm& norm, Tensor& branch,
@@ -442,12 +428,16 @@ Tensor TransformerModel::logits(const Tensor& normed) {
   const std::int64_t wanted = normed.size(0);
   // The buffer is used again once no handle holds it.
   if (!logits_.defined() || logits_.size(0) < wanted || logits_.storage().use_count() > 1)
-    logits_ = buffer(std::max<std::int64_t>(wanted, 1), model_.head->outputs);
+    logits_ = buffer(std::max<std::int64_t>(wanted, 1), model_.head->outputs, devices_.back());
   Tensor result = logits_.narrow(0, 0, wanted);
+  project(normed, result);
+  return result;
+}
+
+void TransformerModel::project(const Tensor& normed, Tensor& result) const {
   arithmetic_->linear(*model_.head, normed, result);
   if (config_.logitScale != 1) result.mul_(config_.logitScale);
   if (config_.logitCap > 0) result.div_(config_.logitCap).tanh_().mul_(config_.logitCap);
-  return result;
 }
 
 // ---- watching ----
@@ -473,18 +463,16 @@ Result<std::unique_ptr<Logits>> TransformerModel::readout(std::span<const float>
     return fail(ErrorCode::usage, "a readout needs whole vectors of the model's width");
   try {
     const c10::InferenceMode guard;
-    arithmetic_->begin();
-    Tensor x = at::from_blob(const_cast<float*>(vectors.data()), {count, width}, at::kFloat)
-                   .to(device_)
-                   .contiguous();
-    Tensor normed = buffer(count, width);
+    Tensor x =
+        at::from_blob(const_cast<float*>(vectors.data()), {count, width}, at::kFloat).to(devices_.back());
+    Tensor normed = buffer(count, width, devices_.back());
     if (norm)
       finalNorm(x, normed);
     else
       normed.copy_(x);
     return makeLogits(logits(normed), workers_);
   } catch (const std::exception& exception) {
-    return fail(ErrorCode::failed, std::string("the readout failed: ") + exception.what(), info_.name);
+    return fail(ErrorCode::failed, "the readout failed: " + reasonOf(exception), info_.name);
   }
 }
 
@@ -498,7 +486,6 @@ Result<std::vector<float>> TransformerModel::weights(MatrixRole role, int layer,
     return fail(ErrorCode::unsupported, "layer " + std::to_string(layer) + " has no such matrix", info_.name);
   const Block* block = perLayer ? &model_.blocks[static_cast<std::size_t>(layer)] : nullptr;
   const Linear& matrix = role == MatrixRole::down ? block->mlpOut : perLayer ? block->mlpIn : *model_.head;
-  const bool fromFile = role == MatrixRole::embedding && arithmetic_->packs();
   // Gate and up stand in one matrix.
   const std::int64_t before = role == MatrixRole::up && config_.gated ? config_.inner : 0;
   const std::int64_t outputs =
@@ -507,26 +494,27 @@ Result<std::vector<float>> TransformerModel::weights(MatrixRole role, int layer,
     return fail(ErrorCode::usage, "the matrix has fewer rows or columns than that");
   try {
     const std::int64_t height = columns ? outputs : count, width = columns ? count : matrix.inputs;
+    const std::int64_t top = before + (columns ? 0 : first), left = columns ? first : 0;
+    if (!arithmetic_->packs()) {
+      const bool codes = role != MatrixRole::embedding && matrix.grouped.defined();
+      const Tensor rows =
+          codes ? matrix.grouped.rows(top, height, at::kFloat)
+                : (role == MatrixRole::embedding ? model_.embedding : matrix.weight).narrow(0, top, height);
+      const Tensor host = rows.narrow(1, left, width).to(at::kCPU, at::kFloat).contiguous();
+      return std::vector<float>(host.const_data_ptr<float>(), host.const_data_ptr<float>() + host.numel());
+    }
     std::vector<float> values(static_cast<std::size_t>(height * width));
     std::vector<float> row(static_cast<std::size_t>(matrix.inputs));
     for (std::int64_t i = 0; i < height; ++i) {
-      const std::int64_t output = before + (columns ? i : first + i);
-      if (fromFile)
-        DECOSCOPE_TRY(embeddingRow(output, row));
-      else if (arithmetic_->packs())
-        matrix.packed.getRow(static_cast<std::size_t>(output), row.data());
-      else {
-        const Tensor& table = role == MatrixRole::embedding ? model_.embedding : matrix.weight;
-        const Tensor host = table[output].to(at::kCPU, at::kFloat).contiguous();
-        std::copy(host.const_data_ptr<float>(), host.const_data_ptr<float>() + matrix.inputs, row.begin());
-      }
-      const std::int64_t from = columns ? first : 0;
-      std::copy(row.begin() + from, row.begin() + from + width, values.begin() + i * width);
+      if (role == MatrixRole::embedding)
+        DECOSCOPE_TRY(embeddingRow(top + i, row));
+      else
+        matrix.packed.getRow(static_cast<std::size_t>(top + i), row.data());
+      std::copy(row.begin() + left, row.begin() + left + width, values.begin() + i * width);
     }
     return values;
   } catch (const std::exception& exception) {
-    return fail(ErrorCode::failed, std::string("the weights could not be read: ") + exception.what(),
-                info_.name);
+    return fail(ErrorCode::failed, "the weights could not be read: " + reasonOf(exception), info_.name);
   }
 }
 
@@ -534,37 +522,38 @@ Result<std::vector<float>> TransformerModel::weights(MatrixRole role, int layer,
 
 TransformerModel::Workspace TransformerModel::Workspace::part(std::int64_t count) const {
   const auto cut = [count](const Tensor& tensor) { return tensor.narrow(0, 0, count); };
-  return {count,         cut(x),         cut(normed), cut(queryKeyValue),
-          cut(attended), cut(projected), cut(mlpIn),  cut(neurons)};
+  return {device,        count,          cut(x),     cut(normed), cut(queryKeyValue),
+          cut(attended), cut(projected), cut(mlpIn), cut(neurons)};
 }
 
-void TransformerModel::reserveWorkspace(std::int64_t rows) {
-  if (work_.rows >= rows) return;
-  Workspace fresh;
-  fresh.rows = std::max<std::int64_t>(rows, 16);
-  fresh.x = buffer(fresh.rows, config_.width);
-  fresh.normed = buffer(fresh.rows, config_.width);
-  fresh.queryKeyValue = buffer(fresh.rows, queryWidth() + 2 * keyWidth());
-  fresh.attended = buffer(fresh.rows, queryWidth());
-  fresh.projected = buffer(fresh.rows, config_.width);
-  fresh.mlpIn = buffer(fresh.rows, (config_.gated ? 2 : 1) * static_cast<std::int64_t>(config_.inner));
-  fresh.neurons = buffer(fresh.rows, config_.inner);
-  work_ = std::move(fresh);
-}
-
-void TransformerModel::reserveCache(std::int64_t slots) {
-  if (slots <= capacity_) return;
-  auto capacity = std::max({slots, kFirstCapacity, capacity_ * 2});
-  // One text needs no more than the context; only several do.
-  if (slots <= config_.context) capacity = std::min<std::int64_t>(capacity, config_.context);
-  const std::int64_t cached = forest_.size();
-  for (KeyValueCache& cache : caches_)
-    for (Tensor* slots : {&cache.keys, &cache.values}) {
-      Tensor grown = buffer(capacity, keyWidth());
-      if (cached > 0) grown.narrow(0, 0, cached).copy_(slots->narrow(0, 0, cached));
-      *slots = grown;
+// Memory for a forward of so many rows, and for so many slots in the cache.
+void TransformerModel::reserve(std::int64_t rows, std::int64_t slots) {
+  bool moved = caches_.reserve(slots, forest_.size());
+  if (work_.empty() || work_.front().rows < rows) {
+    std::vector<Workspace> work;
+    for (const at::Device device : devices_) {
+      if (!work.empty() && work.back().device == device) continue;
+      Workspace fresh;
+      fresh.device = device;
+      fresh.rows = std::max<std::int64_t>(rows, 16);
+      const auto make = [&](std::int64_t width) { return buffer(fresh.rows, width, device); };
+      fresh.x = make(config_.width);
+      fresh.normed = make(config_.width);
+      fresh.queryKeyValue = make(queryWidth() + 2 * keyWidth());
+      fresh.attended = make(queryWidth());
+      fresh.projected = make(config_.width);
+      fresh.mlpIn = make((config_.gated ? 2 : 1) * static_cast<std::int64_t>(config_.inner));
+      fresh.neurons = make(config_.inner);
+      work.push_back(std::move(fresh));
     }
-  capacity_ = capacity;  // last: should memory run out half way, the next call starts again
+    work_ = std::move(work);
+    moved = true;
+  }
+  if (moved && graphs_) graphs_->captured.clear();
+}
+
+const TransformerModel::Workspace& TransformerModel::workspaceOn(at::Device device) {
+  return *std::find_if(work_.begin(), work_.end(), [&](const Workspace& w) { return w.device == device; });
 }
 
 Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots) {
@@ -572,40 +561,10 @@ Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots)
   // Slots that stay where they are need no copy.
   std::size_t still = 0;
   while (still < slots.size() && slots[still] == prefix + static_cast<std::int32_t>(still)) ++still;
-  if (still < slots.size()) moveSlots(prefix + static_cast<std::int64_t>(still), slots.subspan(still));
+  if (still < slots.size())
+    caches_.move(prefix + static_cast<std::int64_t>(still), slots.subspan(still), *workers_);
   forest_.retain(prefix, slots);
   return {};
-}
-
-// Moves slots up, to `first` and those behind it.
-void TransformerModel::moveSlots(std::int64_t first, std::span<const std::int32_t> slots) {
-  const c10::InferenceMode guard;
-  std::vector<Tensor*> caches;
-  for (KeyValueCache& cache : caches_) caches.insert(caches.end(), {&cache.keys, &cache.values});
-  if (!device_.is_cpu()) {
-    const Tensor indices = at::tensor(std::vector<std::int64_t>(slots.begin(), slots.end())).to(device_);
-    for (Tensor* cache : caches)
-      cache->narrow(0, first, indices.size(0)).copy_(cache->index_select(0, indices));
-    return;
-  }
-  struct Run {
-    std::int64_t from, to, length;
-  };
-  std::vector<Run> runs;  // of slots that stand side by side
-  for (std::size_t i = 0; i < slots.size(); ++i)
-    if (i > 0 && slots[i] == slots[i - 1] + 1)
-      ++runs.back().length;
-    else
-      runs.push_back({slots[i], first + static_cast<std::int64_t>(i), 1});
-  const std::int64_t width = keyWidth();
-  workers_->forPieces(static_cast<std::int64_t>(caches.size()), 1, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      float* data = caches[static_cast<std::size_t>(i)]->data_ptr<float>();
-      // A slot never moves down, so ascending order overwrites nothing that is still needed.
-      for (const Run& run : runs)
-        std::copy(data + run.from * width, data + (run.from + run.length) * width, data + run.to * width);
-    }
-  });
 }
 
 // The weights that a draft head borrows from; null where its base is another kind of model.
@@ -624,6 +583,7 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     DECOSCOPE_ASSIGN(Architecture architecture, architectureOf(*weights, path));
     ModelInfo info = describe(architecture, *weights, path);
     DECOSCOPE_ASSIGN(LoadPlan plan, planOf(options, info.parameters));
+    plan.blocks = placeBlocks(info, architecture.config, plan.precision, plan.devices);
     const void* lender = nullptr;
     if (architecture.config.followsFeatures) {
       DECOSCOPE_TRY(checkBase(architecture.config, options.base, path));
@@ -634,19 +594,19 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
         lender = lending;
       }
     }
-    info.device = plan.device.str();
+    info.device = plan.deviceNames();
     info.dtype = kernels::weightFormatName(plan.precision);
-    const WeightsKey::Form form{architecture, plan.precision, plan.device, plan.packs, lender};
+    const WeightsKey::Form form{architecture, plan.precision, plan.blocks, plan.packs, lender};
     // A digest of large files takes long; nobody waits for one to hear that they do not fit.
     if (!loadedWeights().any([&](const WeightsKey& key) { return key.form == form; }))
-      DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device));
+      DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.devices));
     DECOSCOPE_ASSIGN(info.fingerprint, fileDigest(path));
     if (options.threads > 0) at::set_num_threads(options.threads);
     auto workers = std::make_shared<kernels::Workers>(options.threads);
     auto present = WeightsAre::shared;
     const auto read = [&](const ProgressFunction& progress) -> Result<LoadedWeights> {
       present = WeightsAre::toLoad;
-      DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device));
+      DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.devices));
       DECOSCOPE_ASSIGN(Transformer transformer,
                        loadLayers(*weights, architecture, plan, *workers, progress, stop));
       return LoadedWeights{std::move(transformer), weights,
@@ -655,16 +615,15 @@ Result<std::unique_ptr<Model>> loadTransformer(std::shared_ptr<const WeightFile>
     DECOSCOPE_ASSIGN(auto loaded,
                      loadedWeights().get({info.fingerprint, form}, options.progress, stop, read));
     if (present == WeightsAre::shared) {
-      DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.device, present));
+      DECOSCOPE_TRY(checkMemory(info, plan.precision, plan.devices, present));
       if (options.progress) options.progress(1, "Reading weights");
     }
     info.bytes = loaded->transformer.bytes();
     info.rankedTokens = loaded->transformer.ranked;
-    auto arithmetic = plan.packs ? makeKernelArithmetic(workers) : makeTensorArithmetic();
-    return std::unique_ptr<Model>(std::make_unique<TransformerModel>(
-        std::move(loaded), std::move(info), plan, std::move(arithmetic), std::move(workers)));
+    return std::unique_ptr<Model>(
+        std::make_unique<TransformerModel>(std::move(loaded), std::move(info), plan, std::move(workers)));
   } catch (const std::exception& exception) {
-    return fail(ErrorCode::failed, std::string("the model could not be loaded: ") + exception.what(), path,
+    return fail(ErrorCode::failed, "the model could not be loaded: " + reasonOf(exception), path,
                 "If memory is short, try --dtype bf16, q8 or q4.");
   }
 }
