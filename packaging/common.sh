@@ -35,10 +35,11 @@ install_packages() {
 # Sets DECOSCOPE_TORCH to the user's own PyTorch, or to one in a private virtual environment.
 install_torch() {
   if [ -n "${DECOSCOPE_TORCH:-}" ]; then
-    [ -d "$DECOSCOPE_TORCH/share/cmake/Torch" ] || die "DECOSCOPE_TORCH=$DECOSCOPE_TORCH holds no share/cmake/Torch; give the folder that 'python3 -c \"import torch; print(torch.__path__[0])\"' prints"
+    { [ -e "$DECOSCOPE_TORCH/lib/libtorch.so" ] && [ -d "$DECOSCOPE_TORCH/include/ATen" ]; } \
+      || die "DECOSCOPE_TORCH=$DECOSCOPE_TORCH holds no lib/libtorch.so or no include/ATen; give the folder that 'python3 -c \"import torch; print(torch.__path__[0])\"' prints"
     return
   fi
-  if ! ls "$root"/.venv/lib/python3*/site-packages/torch/share/cmake/Torch >/dev/null 2>&1; then
+  if ! ls "$root"/.venv/lib/python3*/site-packages/torch/lib/libtorch.so >/dev/null 2>&1; then
     say "Installing PyTorch into .venv"
     # Debian's own Python: another one on the PATH may not have the wheels.
     /usr/bin/python3 -m venv "$root/.venv"
