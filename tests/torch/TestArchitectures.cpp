@@ -6,7 +6,7 @@
 #include <QTest>
 #include <map>
 
-#include "tests/accelerator/PretendDevice.h"
+#include "tests/torch/EveryDevice.h"
 #include "tests/torch/OpenedModel.h"
 
 using namespace decoscope;
@@ -53,7 +53,7 @@ class TestArchitectures : public QObject {
     const QStringList files = QDir(kReference).entryList({"*.json"});
     QVERIFY(files.size() >= 20);
     for (const QString& file : files)
-      for (const char* device : {"cpu", "cpu-reference", pretend::kFirst})
+      for (const char* device : everyDevice())
         QTest::addRow("%s %s", qPrintable(file.chopped(5)), device) << file << device;
   }
   void conforms() {
@@ -121,7 +121,7 @@ class TestArchitectures : public QObject {
     QTest::addColumn<QString>("file");
     QTest::addColumn<QString>("device");
     for (const char* file : {"diffusion/dream", "diffusion/llada"})
-      for (const char* device : {"cpu", "cpu-reference", pretend::kFirst})
+      for (const char* device : everyDevice())
         QTest::addRow("%s %s", file, device) << file << device;
   }
   // Every token sees every other: the first row shows whether it does.

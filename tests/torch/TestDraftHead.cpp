@@ -6,7 +6,7 @@
 #include "core/model/ModelLoader.h"
 #include "core/session/Audit.h"
 #include "core/session/Engine.h"
-#include "tests/accelerator/PretendDevice.h"
+#include "tests/torch/EveryDevice.h"
 #include "tests/decode/Features.h"
 #include "tests/torch/OpenedModel.h"
 
@@ -139,7 +139,7 @@ class TestDraftHead : public QObject {
     QTest::addColumn<QString>("name");
     QTest::addColumn<QString>("device");
     for (const char* name : {kOneLayer, kRanked})
-      for (const char* device : {"cpu", "cpu-reference", pretend::kFirst})
+      for (const char* device : everyDevice())
         QTest::addRow("%s, %s", name, device) << name << device;
   }
   // The text in one forward, then the tree level by level, each token behind the slot that it follows.

@@ -3,7 +3,7 @@
 #include <QTest>
 #include <numeric>
 
-#include "tests/accelerator/PretendDevice.h"
+#include "tests/torch/EveryDevice.h"
 #include "tests/torch/OpenedModel.h"
 
 using namespace decoscope;
@@ -37,9 +37,7 @@ Floats sum(Floats a, std::span<const float> b) {
 
 void addDevices() {
   QTest::addColumn<QString>("device");
-  QTest::newRow("cpu") << "cpu";
-  QTest::newRow("cpu-reference") << "cpu-reference";
-  QTest::newRow("a device") << pretend::kFirst;
+  for (const char* device : everyDevice()) QTest::newRow(device) << device;
 }
 
 constexpr double kNear = 2e-5;
@@ -137,7 +135,7 @@ class TestModelDoor : public QObject {
     // Pre-norm, norms behind the branches, a factor on the branches, both branches from one stream, experts.
     for (const char* name : {"llama-linear", "gemma2", "olmo2", "granite", "gpt-neox", "phi", "gpt2",
                              "stablelm-parallel", "mixtral"})
-      for (const char* device : {"cpu", "cpu-reference", pretend::kFirst})
+      for (const char* device : everyDevice())
         QTest::addRow("%s %s", name, device) << name << device;
   }
   void theStreamIsTheSumOfItsBranches() {
@@ -206,7 +204,7 @@ class TestModelDoor : public QObject {
     QTest::addColumn<int>("layer");
     QTest::addColumn<int>("row");
     const char* names[] = {"add", "scale", "replace", "clamp"};
-    for (const char* device : {"cpu", "cpu-reference", pretend::kFirst})
+    for (const char* device : everyDevice())
       for (int kind = 0; kind < 4; ++kind)
         for (const int layer : {0, 1, 3})
           for (const int row : {-1, 0, 4})
@@ -285,7 +283,7 @@ class TestModelDoor : public QObject {
     QTest::addColumn<int>("kind");
     QTest::addColumn<int>("row");
     const char* names[] = {"add", "scale", "replace", "clamp"};
-    for (const char* device : {"cpu", "cpu-reference", pretend::kFirst})
+    for (const char* device : everyDevice())
       for (int kind = 0; kind < 4; ++kind)
         for (const int row : {-1, 3})
           QTest::addRow("%s row %d %s", names[kind], row, device) << device << kind << row;
@@ -452,7 +450,7 @@ class TestModelDoor : public QObject {
   void inputsStandInForTokens_data() {
     QTest::addColumn<QString>("device");
     QTest::addColumn<QString>("dtype");
-    for (const char* device : {"cpu", "cpu-reference", pretend::kFirst})
+    for (const char* device : everyDevice())
       for (const char* dtype : {"f32", "bf16", "f16"})
         QTest::addRow("%s %s", device, dtype) << device << dtype;
   }
@@ -470,7 +468,7 @@ class TestModelDoor : public QObject {
     }
     std::fill(request.tokens.begin(), request.tokens.end(), 0);
     // A graph takes tokens only, and its rows are padded.
-    const double most = device == pretend::kFirst ? 0.05 * deviation(wanted) : 0;
+    const double most = device.startsWith("cpu") ? 0 : 0.05 * deviation(wanted);
     QVERIFY(largestDifference(opened.logits(request), wanted) <= most);
     request.inputs.pop_back();
     QCOMPARE(opened.run(request).error().code, ErrorCode::usage);
@@ -482,7 +480,7 @@ class TestModelDoor : public QObject {
     QTest::addColumn<int>("exit");
     QTest::addColumn<bool>("tree");
     for (const char* name : {"llama-linear", "gemma2", "gpt2", "gpt-neox"})
-      for (const char* device : {"cpu", "cpu-reference", pretend::kFirst})
+      for (const char* device : everyDevice())
         for (const int exit : {1, 2})
           for (const bool tree : {false, true})
             QTest::addRow("%s %s after %d %s", name, device, exit, tree ? "tree" : "chain")

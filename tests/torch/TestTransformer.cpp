@@ -12,6 +12,7 @@
 #include "core/model/weights/WeightFile.h"
 #include "core/session/Audit.h"
 #include "core/session/Engine.h"
+#include "tests/torch/EveryDevice.h"
 
 using namespace decoscope;
 
@@ -144,7 +145,7 @@ class TestTransformer : public QObject {
          {"llama-gqa-untied", "llama-bias-headdim", "llama3-rope-scaled", "qwen2-bias", "qwen3-qknorm",
           "qwen3-moe", "smollm3-nope", "mistral-sliding", "gemma2-softcap", "gemma3-local-global",
           "phi3-fused", "gpt2", "gpt-neox-parallel", "olmo2-postnorm"})
-      for (const char* device : {"cpu", "cpu-reference"})
+      for (const char* device : everyDevice())
         QTest::addRow("%s %s", folder, device) << folder << device;
   }
   void conforms() {
@@ -189,7 +190,7 @@ class TestTransformer : public QObject {
     QTest::addColumn<QString>("folder");
     QTest::addColumn<QString>("device");
     for (const char* folder : {"llada-layout", "dream-layout"})
-      for (const char* device : {"cpu", "cpu-reference"})
+      for (const char* device : everyDevice())
         QTest::addRow("%s %s", folder, device) << folder << device;
   }
   void maskedDiffusionConforms() {
@@ -223,7 +224,7 @@ class TestTransformer : public QObject {
     const auto wanted = golden["greedy_ids"].get<std::vector<TokenId>>();
     const auto firstLogits = golden["first_logits"].get<std::vector<float>>();
     for (const char* name : {"/models/stories260K-hf", "/models/stories260K/stories260K-f32.gguf"})
-      for (const char* device : {"cpu", "cpu-reference"}) {
+      for (const char* device : everyDevice()) {
         const std::string path = kFixtures + name;
         const auto weights = openWeights(path);
         QVERIFY2(weights.has_value(), weights ? "" : weights.error().text().c_str());
@@ -371,7 +372,7 @@ class TestTransformer : public QObject {
   }
   void interventionsChangeTheResidualStream() {
     if (!hasFixtures()) QSKIP("the reference data is not there");
-    for (const char* device : {"cpu", "cpu-reference"}) {
+    for (const char* device : everyDevice()) {
       auto loaded = loadModel(kFixtures + "/hf/llama-gqa-untied", withType("f32", device), StopToken());
       QVERIFY(loaded.has_value());
       const auto width = static_cast<std::size_t>(loaded->model->info().width);

@@ -23,6 +23,7 @@
 #include "core/model/torch/RequestCheck.h"
 #include "core/model/torch/TransformerLoader.h"
 #include "core/model/torch/TransformerLogits.h"
+#include "core/model/torch/Workspace.h"
 #include "core/model/torch/kernels/Kernels.h"
 
 namespace decoscope {
@@ -45,7 +46,8 @@ class TransformerModel final : public Model {
         workers_(std::move(workers)),
         rotary_(config_.rope),
         slidingRotary_(config_.slidingRope),
-        caches_(devices_, keyWidth(), config_.context) {
+        caches_(devices_, keyWidth(), config_.context),
+        work_(config_, devices_) {
     if (plan.packs) {
       arithmetic_ = makeKernelArithmetic(workers_);
       return;
@@ -84,12 +86,6 @@ class TransformerModel final : public Model {
     std::int64_t rows, total;  // of the buffers, and slots
     std::vector<TapValue> taps;
   };
-  struct Workspace {
-    at::Device device = at::kCPU;
-    std::int64_t rows = 0;
-    Tensor x, normed, queryKeyValue, attended, projected, mlpIn, neurons;
-    Workspace part(std::int64_t count) const;
-  };
 
   std::int64_t keyWidth() const {
     return static_cast<std::int64_t>(config_.keyValueHeads) * config_.headSize;
@@ -105,7 +101,6 @@ class TransformerModel final : public Model {
   // Runs the blocks from `first` to before `last`, from device to device; the buffers are those of the last.
   Result<Workspace> runBlocks(Pass& pass, int first, int last);
   void reserve(std::int64_t rows, std::int64_t slots);
-  const Workspace& workspaceOn(at::Device device);
   static Tensor buffer(std::int64_t rows, std::int64_t width, at::Device device) {
     return at::empty({rows, width}, at::TensorOptions(at::kFloat).device(device));
   }
@@ -136,7 +131,7 @@ class TransformerModel final : public Model {
   CacheForest forest_;
   KeyValueCaches caches_;
   std::int64_t regime_ = 0;
-  std::vector<Workspace> work_;  // one for each device
+  Workspaces work_;
   Tensor logits_;
   struct Graphs {
     ForwardGraphs captured;
@@ -261,7 +256,7 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
     }
     if (wanted > 0) {
       // An early exit may end on another device than the head's.
-      Workspace end = workspaceOn(devices_.back()).part(rows);
+      Workspace end = work_.on(devices_.back()).part(rows);
       Tensor normed = end.normed.narrow(0, 0, wanted);
       finalNorm(select(w.x).to(end.device), normed);
       output.logits = makeLogits(logits(normed), workers_);
@@ -272,9 +267,9 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
   return output;
 }
 
-Result<TransformerModel::Workspace> TransformerModel::runBlocks(Pass& pass, int first, int last) {
+Result<Workspace> TransformerModel::runBlocks(Pass& pass, int first, int last) {
   const ForwardRequest& request = pass.request;
-  Workspace w = workspaceOn(devices_[static_cast<std::size_t>(first)]).part(pass.rows);
+  Workspace w = work_.on(devices_[static_cast<std::size_t>(first)]).part(pass.rows);
   DECOSCOPE_TRY(embed(pass, w.x));
   if (first == 0) {
     changeResidual(request, 0, w.x);
@@ -284,7 +279,7 @@ Result<TransformerModel::Workspace> TransformerModel::runBlocks(Pass& pass, int 
     if (pass.stop.stop_requested()) return fail(ErrorCode::cancelled, "stopped");
     if (const at::Device device = devices_[static_cast<std::size_t>(layer)]; device != w.device) {
       const Tensor before = w.x;
-      w = workspaceOn(device).part(pass.rows);
+      w = work_.on(device).part(pass.rows);
       w.x.copy_(before);
     }
     attention(pass, layer, w);
@@ -520,40 +515,10 @@ Result<std::vector<float>> TransformerModel::weights(MatrixRole role, int layer,
 
 // ---- memory ----
 
-TransformerModel::Workspace TransformerModel::Workspace::part(std::int64_t count) const {
-  const auto cut = [count](const Tensor& tensor) { return tensor.narrow(0, 0, count); };
-  return {device,        count,          cut(x),     cut(normed), cut(queryKeyValue),
-          cut(attended), cut(projected), cut(mlpIn), cut(neurons)};
-}
-
 // Memory for a forward of so many rows, and for so many slots in the cache.
 void TransformerModel::reserve(std::int64_t rows, std::int64_t slots) {
-  bool moved = caches_.reserve(slots, forest_.size());
-  if (work_.empty() || work_.front().rows < rows) {
-    std::vector<Workspace> work;
-    for (const at::Device device : devices_) {
-      if (!work.empty() && work.back().device == device) continue;
-      Workspace fresh;
-      fresh.device = device;
-      fresh.rows = std::max<std::int64_t>(rows, 16);
-      const auto make = [&](std::int64_t width) { return buffer(fresh.rows, width, device); };
-      fresh.x = make(config_.width);
-      fresh.normed = make(config_.width);
-      fresh.queryKeyValue = make(queryWidth() + 2 * keyWidth());
-      fresh.attended = make(queryWidth());
-      fresh.projected = make(config_.width);
-      fresh.mlpIn = make((config_.gated ? 2 : 1) * static_cast<std::int64_t>(config_.inner));
-      fresh.neurons = make(config_.inner);
-      work.push_back(std::move(fresh));
-    }
-    work_ = std::move(work);
-    moved = true;
-  }
-  if (moved && graphs_) graphs_->captured.clear();
-}
-
-const TransformerModel::Workspace& TransformerModel::workspaceOn(at::Device device) {
-  return *std::find_if(work_.begin(), work_.end(), [&](const Workspace& w) { return w.device == device; });
+  const bool moved = caches_.reserve(slots, forest_.size()), grown = work_.reserve(rows);
+  if (graphs_ && (moved || grown)) graphs_->captured.clear();
 }
 
 Status TransformerModel::retain(int prefix, std::span<const std::int32_t> slots) {
