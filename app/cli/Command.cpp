@@ -80,15 +80,7 @@ void ModelOptions::add(CLI::App* command, bool required) {
   if (required) option->required();
   command->add_option("--dtype", dtype, "auto, f32, bf16, f16, q8 or q4")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "q8", "q4"}));
-  command->add_option("--device", device, "auto, cpu, cuda or cuda:N")
-      ->check(CLI::Validator(
-          [](std::string& text) -> std::string {
-            const bool numbered = text.starts_with("cuda:") && text.size() > 5 && text.size() < 9 &&
-                                  text.find_first_not_of("0123456789", 5) == std::string::npos;
-            const bool known = text == "auto" || text == "cpu" || text == "cpu-reference" || text == "cuda";
-            return known || numbered ? "" : "unknown device '" + text + "'; use auto, cpu, cuda or cuda:N";
-          },
-          "DEVICE"));
+  addDevice(command, device);
   command->add_option("--threads", threads, "Threads of the CPU backend; 0 takes all cores")
       ->check(atLeast(0));
 }
@@ -140,6 +132,18 @@ CLI::Validator moreThanNothing() {
         return "'" + text + "' is not a number above 0";
       },
       "> 0");
+}
+
+void addDevice(CLI::App* command, std::string& device) {
+  command->add_option("--device", device, "auto, cpu, cuda or cuda:N")
+      ->check(CLI::Validator(
+          [](std::string& text) -> std::string {
+            const bool numbered = text.starts_with("cuda:") && text.size() > 5 && text.size() < 9 &&
+                                  text.find_first_not_of("0123456789", 5) == std::string::npos;
+            const bool known = text == "auto" || text == "cpu" || text == "cpu-reference" || text == "cuda";
+            return known || numbered ? "" : "unknown device '" + text + "'; use auto, cpu, cuda or cuda:N";
+          },
+          "DEVICE"));
 }
 
 CLI::Option* addTokenIds(CLI::App* command, const std::string& name,

@@ -61,6 +61,9 @@ Result<std::string> readFile(const std::string& path);
 CLI::Validator atLeast(std::int64_t least);  // a whole number
 CLI::Validator moreThanNothing();            // a number
 
+// `--device`: auto, cpu, cuda or cuda:N; other names are wrong usage.
+void addDevice(CLI::App* command, std::string& device);
+
 // An option of token ids with commas. An empty text is an empty list; what is no number is wrong usage.
 CLI::Option* addTokenIds(CLI::App* command, const std::string& name,
                          std::function<void(std::vector<TokenId>)> take, const std::string& help);

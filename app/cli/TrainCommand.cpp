@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
 struct TrainOptions {
-  std::string name, corpus, out, session;
+  std::string name, corpus, out, session, device = "auto";
   bool resume = false;
   std::int64_t steps = 0;
   int threads = 0;
@@ -97,6 +97,7 @@ Status prepareCorpus(const Context& context, const train::Recipe& recipe, const 
                    readCorpusRecipe(resourceFolder() + "/models/corpora/" + recipe.corpus + ".json"));
   LoadOptions load;
   load.dtype = "bf16";
+  load.device = options.device;
   load.threads = options.threads;
   DECOSCOPE_ASSIGN(const LoadedModel writer, loadModel(recipe.writer, load, context.stop));
   fs::create_directories(fs::path(file).parent_path());
@@ -199,6 +200,7 @@ Result<int> trainCommand(const Context& context, const TrainOptions& options) {
   training.out = options.out.empty() ? cacheFolder() + "/training/" + recipe.name : options.out;
   training.resume = options.resume;
   training.steps = options.steps;
+  training.device = options.device;
   training.threads = options.threads;
   std::error_code error;
   fs::create_directories(training.out, error);
@@ -249,6 +251,7 @@ void addTrainCommand(CLI::App& app) {
   command->add_option("--corpus", options->corpus, "JSONL of texts instead of the recipe's");
   command->add_option("--out", options->out, "Folder for checkpoint, model and session");
   command->add_option("--session", options->session, "Session file of the curves; default: in the folder");
+  addDevice(command, options->device);
   command->add_option("--threads", options->threads, "0: all cores")->check(atLeast(0));
   onRun(command, [options](const Context& context) { return trainCommand(context, *options); });
 }

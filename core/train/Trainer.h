@@ -1,5 +1,7 @@
-// Trains a model by its recipe. Everything that happens is a function of recipe, corpus and number of
-// threads: a training that is resumed from a checkpoint goes on exactly as if it had not been interrupted.
+// Trains a model by its recipe. Everything that happens on the CPU is a function of recipe, corpus and number
+// of threads: a training that is resumed from a checkpoint goes on exactly as if it had not been interrupted.
+// What is drawn at random is the same on every device, and a checkpoint written on one is read on any; sums
+// may be rounded otherwise there.
 #pragma once
 
 #include <cstdint>
@@ -22,12 +24,13 @@ struct TrainingStep {
 };
 
 struct TrainingOptions {
-  std::string resources;   // the folder that holds models/
-  std::string corpusFile;  // JSONL
-  std::string out;         // folder for checkpoint and model; made where it is missing
-  bool resume = false;     // goes on from the checkpoint in `out`, where there is one
-  std::int64_t steps = 0;  // ends after so many of the schedule's steps; 0: all
-  int threads = 0;         // 0: all cores
+  std::string resources;        // the folder that holds models/
+  std::string corpusFile;       // JSONL
+  std::string out;              // folder for checkpoint and model; made where it is missing
+  bool resume = false;          // goes on from the checkpoint in `out`, where there is one
+  std::int64_t steps = 0;       // ends after so many of the schedule's steps; 0: all
+  std::string device = "auto";  // CUDA where there is one, else the CPU; cpu, cuda or cuda:N
+  int threads = 0;              // of the CPU; 0: all cores
   double checkpointSeconds = 120;
   std::function<void(const TrainingStep&)> progress;  // after every step, on the calling thread
 };
@@ -39,8 +42,9 @@ struct TrainingResult {
   std::vector<Measure> heldOut;    // at the end
 };
 
-// Errors: badInput (recipe, corpus, a checkpoint of another recipe), failed (a loss that is not finite, a
-// full disk). When stopped, it writes a checkpoint and returns what was done.
+// Errors: badInput (recipe, corpus, a checkpoint of another recipe), usage or unsupported (a device that
+// there is not), failed (a loss that is not finite, a full disk). When stopped, it writes a checkpoint and
+// returns what was done.
 Result<TrainingResult> train(const Recipe& recipe, const TrainingOptions& options, const StopToken& stop);
 
 }  // namespace decoscope::train

@@ -183,17 +183,39 @@ Tensor hostAlias(const Tensor& tensor) {
   return at::from_blob(memories().behind(tensor.data_ptr()), tensor.sizes(), tensor.strides(), options);
 }
 
+std::vector<std::int64_t> contiguousStrides(at::IntArrayRef size) {
+  std::vector<std::int64_t> strides(size.size(), 1);
+  for (std::size_t i = size.size(); i-- > 1;)
+    strides[i - 1] = strides[i] * std::max<std::int64_t>(size[i], 1);
+  return strides;
+}
+
 Tensor empty(at::IntArrayRef size, at::IntArrayRef stride, at::ScalarType type, c10::Device device) {
   const c10::DeviceGuard guard(device);
   return at::detail::empty_strided_generic(size, stride, &allocator(),
                                            c10::DispatchKeySet(c10::DispatchKey::PrivateUse1), type);
 }
 
-// Which devices' tensors an operation was given; numbers without dimensions may come from the host.
+const Tensor& resized(const Tensor& self, at::IntArrayRef size, std::optional<at::MemoryFormat>) {
+  const std::size_t bytes = static_cast<std::size_t>(c10::multiply_integers(size)) * self.itemsize();
+  c10::TensorImpl* shell = self.unsafeGetTensorImpl();
+  if (self.storage().nbytes() < shell->storage_offset() * self.itemsize() + bytes) {
+    const Tensor larger = empty(size, contiguousStrides(size), self.scalar_type(), self.device());
+    const std::int64_t kept = self.numel();
+    if (kept > 0) hostAlias(larger).view({-1}).narrow(0, 0, kept).copy_(hostAlias(self).reshape({-1}));
+    shell->set_storage_keep_dtype(larger.storage());
+    shell->set_storage_offset(0);
+  }
+  shell->set_sizes_contiguous(size);
+  return self;
+}
+
+// Which devices' tensors an operation was given; numbers without dimensions may come from the host,
+// but not in lists.
 class OneDevice {
  public:
-  void see(const Tensor& tensor, const c10::OperatorHandle& op) {
-    if (!tensor.defined() || (tensor.is_cpu() && tensor.dim() == 0)) return;
+  void see(const Tensor& tensor, const c10::OperatorHandle& op, bool single = true) {
+    if (!tensor.defined() || (single && tensor.is_cpu() && tensor.dim() == 0)) return;
     if (!device_) device_ = tensor.device();
     TORCH_CHECK(*device_ == tensor.device(), op.schema().name(), ": expected all tensors on ", *device_,
                 ", found one on ", tensor.device());
@@ -215,7 +237,7 @@ std::vector<c10::IValue> hostArguments(const std::vector<c10::IValue>& given, co
     } else if (value.isTensorList()) {
       std::vector<Tensor> list = value.toTensorVector();
       for (Tensor& tensor : list) {
-        device.see(tensor, op);
+        device.see(tensor, op, false);
         tensor = hostAlias(tensor);
       }
       host.emplace_back(std::move(list));
@@ -260,12 +282,11 @@ torch::jit::Stack onHost(const c10::OperatorHandle& op, const std::vector<c10::I
   return stack;
 }
 
-// An operation has given its result another size, as arange does.
-void resize(const Tensor& tensor, const Tensor& result) {
-  const Tensor fresh = empty(result.sizes(), result.strides(), result.scalar_type(), tensor.device());
-  hostAlias(fresh).copy_(result);
-  tensor.unsafeGetTensorImpl()->set_storage_keep_dtype(fresh.storage());
-  tensor.unsafeGetTensorImpl()->set_sizes_and_strides(result.sizes(), result.strides());
+// Results that an operation is given are resized by it where they do not fit.
+void followSize(const Tensor& given, const Tensor& host) {
+  if (!given.defined() || given.sizes() == host.sizes()) return;
+  resized(given, host.sizes(), std::nullopt);
+  hostAlias(given).copy_(host);
 }
 
 void operate(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
@@ -289,9 +310,7 @@ void operate(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
   }
   torch::jit::Stack results = onHost(op, host);
   for (std::size_t i = 0; i < count; ++i)
-    if (given[i].isTensor() && host[i].toTensor().defined() &&
-        given[i].toTensor().sizes() != host[i].toTensor().sizes())
-      resize(given[i].toTensor(), host[i].toTensor());
+    if (given[i].isTensor()) followSize(given[i].toTensor(), host[i].toTensor());
   std::vector<Tensor> outputs;
   const auto onDevice = [&](const Tensor& result) {
     if (!result.defined()) return result;
@@ -323,10 +342,8 @@ void operate(const c10::OperatorHandle& op, torch::jit::Stack* stack) {
 
 Tensor emptyOf(at::IntArrayRef size, std::optional<at::ScalarType> type, std::optional<at::Layout>,
                std::optional<at::Device> device, std::optional<bool>, std::optional<at::MemoryFormat>) {
-  std::vector<std::int64_t> strides(size.size(), 1);
-  for (std::size_t i = size.size(); i-- > 1;)
-    strides[i - 1] = strides[i] * std::max<std::int64_t>(size[i], 1);
-  return empty(size, strides, type.value_or(at::kFloat), device.value_or(c10::Device(kType, currentDevice)));
+  return empty(size, contiguousStrides(size), type.value_or(at::kFloat),
+               device.value_or(c10::Device(kType, currentDevice)));
 }
 
 Tensor emptyStrided(at::IntArrayRef size, at::IntArrayRef stride, std::optional<at::ScalarType> type,
@@ -411,9 +428,13 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, library) {
   library.impl("empty.memory_format", &emptyOf);
   library.impl("empty_strided", &emptyStrided);
   library.impl("copy_", &copy);
+  library.impl("resize_", &resized);
   library.impl("as_strided", &at::native::as_strided_tensorimpl);
   library.impl("view", &at::native::view);
   library.impl("_reshape_alias", &at::native::_reshape_alias);
+  // Elsewhere made of other operations, which the CPU and CUDA do in one.
+  for (const char* name : {"silu_backward", "smooth_l1_loss"})
+    library.impl(name, torch::CppFunction::makeFromBoxedFunction<&operate>());
 }
 
 Counts counts() {

@@ -3,51 +3,23 @@
 #include <QTest>
 #include <cmath>
 
-#include "core/base/Bfloat16.h"
-#include "core/model/ModelLoader.h"
-#include "core/train/CorpusWriter.h"
 #include "core/train/nets/DraftJudge.h"
-#include "tests/nets/TinyTraining.h"
+#include "tests/nets/TinyHeads.h"
 
 using namespace decoscope;
 using namespace decoscope::train;
-using nlohmann::json;
+using test::allRows, test::opened;
 
 namespace {
 
 constexpr int kRanked = 200;
 constexpr std::int64_t kLength = 95;
 
-json headShape() {
-  json shape = test::tinyShape(1);
-  shape["architectures"] = {"LlamaForCausalLMEagle"};
-  shape["model_type"] = "eagle";
-  shape["draft_vocab_size"] = kRanked;
-  return shape;
-}
-
 // softmax(logits)[column].
 double probability(std::span<const float> logits, std::size_t column) {
   double sum = 0;
   for (const float value : logits) sum += std::exp(static_cast<double>(value));
   return std::exp(static_cast<double>(logits[column])) / sum;
-}
-
-LoadedModel opened(const std::string& folder, const Model* base = nullptr) {
-  LoadOptions options;
-  options.dtype = "f32";
-  options.base = base;
-  auto loaded = loadModel(folder, options, StopToken());
-  if (!loaded) qFatal("%s", loaded.error().text().c_str());
-  return std::move(*loaded);
-}
-
-ForwardRequest allRows(std::vector<TokenId> tokens) {
-  ForwardRequest request;
-  request.tokens = std::move(tokens);
-  for (std::size_t i = 0; i < request.tokens.size(); ++i)
-    request.logitRows.push_back(static_cast<std::int32_t>(i));
-  return request;
 }
 
 }  // namespace
@@ -59,38 +31,6 @@ class TestDraftJudge : public QObject {
 
   // The corpus again, with the target's states at each token.
   QString withFeatures() const { return tiny_.path("features.jsonl"); }
-  void writeFeatures() const {
-    const LoadedModel target = opened(target_);
-    std::ifstream texts(tiny_.corpus().toStdString());
-    std::ofstream lines(withFeatures().toStdString());
-    std::ofstream features(featuresPath(withFeatures().toStdString()), std::ios::binary);
-    std::int64_t row = 0;
-    const EncodeOptions options{.addSpecial = false, .parseSpecial = true};
-    for (std::string text; std::getline(texts, text);) {
-      json line = json::parse(text);
-      const std::string prompt = "<|user|>" + line["user"].get<std::string>() + "<|end|><|wren|>";
-      const auto before = target.tokenizer->encode(prompt, options);
-      const auto behind = target.tokenizer->encode(line["assistant"].get<std::string>() + "<|end|>", options);
-      QVERIFY(before && behind);
-      std::vector<TokenId> ids = *before;
-      ids.insert(ids.end(), behind->begin(), behind->end());
-      line["ids"] = ids;
-      line["start"] = before->size();
-      line["row"] = row;
-      lines << line.dump() << "\n";
-      row += static_cast<std::int64_t>(ids.size());
-      ForwardRequest request;
-      request.tokens = ids;
-      request.taps = {{TapSite::residual, 3}};
-      QVERIFY(target.model->retain(0));
-      const auto output = target.model->forward(request, StopToken());
-      QVERIFY(output.has_value());
-      for (const float value : output->taps.front().values) {
-        const std::uint16_t half = toBfloat16(value);
-        features.write(reinterpret_cast<const char*>(&half), 2);
-      }
-    }
-  }
   Result<Rows> rows(bool features) const {
     DECOSCOPE_ASSIGN(const auto tokenizer, loadModelTokenizer(target_));
     Rows::Source source;
@@ -119,12 +59,9 @@ class TestDraftJudge : public QObject {
     QVERIFY2(pair, pair ? "" : pair.error().text().c_str());
     target_ = pair->target;
     drafter_ = pair->drafter;
-    writeFeatures();
-    Recipe made = tiny_.recipe("feature-head");
-    made.shape = headShape();
-    made.packing = Packing::texts;
-    made.features = true;
-    made.teacher = target_;
+    const Status written = test::writeFeatures(target_, tiny_.corpus(), withFeatures());
+    QVERIFY2(written, written ? "" : written.error().text().c_str());
+    Recipe made = test::draftHeadRecipe(tiny_, target_, kRanked);
     made.schedule.length = kLength;
     made.schedule.steps = 40;
     TrainingOptions options = tiny_.options("head");
@@ -281,12 +218,8 @@ class TestDraftJudge : public QObject {
 
   // From recipe to folder.
   void anAcceptanceHeadLearnsFromADraftHead() {
-    Recipe made = tiny_.recipe("acceptance-head");
-    made.shape = {{"model_type", "specdec-pp"}, {"hidden_size", 32}, {"num_blocks", 1}};
-    made.packing = Packing::texts;
+    Recipe made = test::acceptanceRecipe(tiny_, target_, head_);
     made.features = true;
-    made.start = head_;
-    made.teacher = target_;
     made.schedule.length = kLength;
     made.schedule.learningRate = 0.02;
     made.schedule.steps = 40;

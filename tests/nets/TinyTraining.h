@@ -92,6 +92,7 @@ class TinyTraining {
     options.resources = folder_.path().toStdString();
     options.corpusFile = corpus().toStdString();
     options.out = path(out).toStdString();
+    options.device = "cpu";
     options.threads = 1;
     return options;
   }

@@ -72,7 +72,7 @@ class AcceptanceHead final : public Objective {
       chains_ = judge_->chains(drafter, rows, {settings_.starts, kLongest, settings_.seed, precision});
     if (chains_.empty()) return measures;
     const DraftFigures own = figuresOf(chains_, [&](const DraftChain& chain) {
-      const Tensor estimates = estimatesOf(head_.logits(chain.states)).to(at::kDouble).contiguous();
+      const Tensor estimates = estimatesOf(head_.logits(chain.states)).to(at::kCPU, at::kDouble).contiguous();
       const auto* first = estimates.const_data_ptr<double>();
       return lengthByRule(chain, {first, first + estimates.numel()}, kThreshold, kShortest);
     });
@@ -111,7 +111,8 @@ Result<std::unique_ptr<Objective>> makeAcceptanceHead(const ObjectiveSetup& setu
                    AcceptanceNet::create(recipe.shape.dump(), where + ", field shape", recipe.seed));
   std::unique_ptr<DraftJudge> judge;
   if (recipe.features) {
-    DECOSCOPE_ASSIGN(judge, judgeByFeatures(setup.pathOf(recipe.teacher), setup.pathOf(recipe.start)));
+    DECOSCOPE_ASSIGN(judge,
+                     judgeByFeatures(setup.pathOf(recipe.teacher), setup.pathOf(recipe.start), setup.device));
   } else {
     DECOSCOPE_ASSIGN(Net target, setup.openNet(recipe.teacher));
     judge = judgeByNet(std::move(target));

@@ -63,8 +63,9 @@ Tensor estimatesOf(const Tensor& logits) {
 }
 
 double areaUnderCurve(const Tensor& estimates, const Tensor& acceptance) {
-  const auto [sorted, order] = estimates.to(at::kFloat).reshape({-1}).sort();
-  const Tensor accepted = acceptance.reshape({-1}).index_select(0, order).to(at::kDouble).contiguous();
+  const auto [sorted, order] = estimates.to(at::kCPU, at::kFloat).reshape({-1}).sort();
+  const Tensor accepted =
+      acceptance.to(at::kCPU).reshape({-1}).index_select(0, order).to(at::kDouble).contiguous();
   const auto* value = sorted.const_data_ptr<float>();
   const auto* weight = accepted.const_data_ptr<double>();
   const std::int64_t count = accepted.numel();

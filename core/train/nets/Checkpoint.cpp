@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "core/model/weights/SafetensorsWriter.h"
+#include "core/train/nets/StoredTensor.h"
 
 namespace decoscope::train {
 
@@ -23,7 +24,9 @@ Status take(const WeightFile& file, const std::string& name, Tensor& into) {
     return fail(ErrorCode::badInput, "the checkpoint has no fitting '" + name + "'", file.path(),
                 "Start without --resume.");
   const c10::NoGradGuard guard;
-  return dequantise(*tensor, 0, {into.data_ptr<float>(), static_cast<std::size_t>(into.numel())});
+  DECOSCOPE_ASSIGN(const Tensor values, hostValuesOf(*tensor));
+  into.copy_(values);
+  return {};
 }
 
 // The characters of a text as numbers, because a safetensors file's notes are not read back.

@@ -12,7 +12,8 @@ struct Progress {
   std::int64_t step = 0;  // steps done
 };
 
-// Weights, moments and progress in f32. `fingerprint` identifies recipe and corpus.
+// Weights, moments and progress in f32, wherever they are: a training may go on on another device.
+// `fingerprint` identifies recipe and corpus.
 Status writeCheckpoint(const std::string& path, const ParameterSet& net, Optimiser& optimiser,
                        const Progress& progress, const std::string& fingerprint);
 // Error badInput for a file of another recipe, or one that does not fit.

@@ -5,6 +5,7 @@
 #include "core/base/Rng.h"
 #include "core/decode/draft/StopRule.h"
 #include "core/train/nets/AcceptanceNet.h"
+#include "core/train/nets/Draws.h"
 
 namespace decoscope::train {
 
@@ -27,22 +28,25 @@ class Drafts {
     if (texts_.empty()) return;
     const auto count = static_cast<std::int64_t>(texts_.size());
     const std::int64_t longest = *std::max_element(from_.begin(), from_.end());
-    Tensor tokens = at::full({count, longest + plan_.most}, static_cast<std::int64_t>(end_), at::kLong);
+    Tensor written = at::full({count, longest + plan_.most}, static_cast<std::int64_t>(end_), at::kLong);
     for (std::int64_t row = 0; row < count; ++row)
       for (std::int64_t i = 0; i < from_[static_cast<std::size_t>(row)]; ++i)
-        tokens[row][i] = texts_[static_cast<std::size_t>(row)]->tokens[static_cast<std::size_t>(i)];
-    const Tensor from = at::tensor(from_).unsqueeze(1);
+        written[row][i] = texts_[static_cast<std::size_t>(row)]->tokens[static_cast<std::size_t>(i)];
+    Tensor tokens = written.to(drafter_.device());
+    const Tensor from = at::tensor(from_, tokens.options()).unsqueeze(1);
     for (int drafted = 0; drafted < plan_.most; ++drafted) {
       const Tensor last = statesAt(drafter_, tokens.narrow(1, 0, longest + drafted), from + (drafted - 1));
       const Tensor q = at::softmax(drafter_.logits(last, plan_.precision), -1);
-      tokens.scatter_(1, from + drafted, at::multinomial(q, 1, true, generator));
+      tokens.scatter_(1, from + drafted, chosenColumns(q, generator));
     }
-    const Tensor places = from + at::arange(plan_.most, at::kLong).unsqueeze(0);
+    const Tensor places = from + at::arange(plan_.most, tokens.options()).unsqueeze(0);
     const Tensor acceptance =
         acceptanceOf(target_.logits(statesAt(target_, tokens, places - 1), plan_.precision),
                      drafter_.logits(statesAt(drafter_, tokens, places - 1), plan_.precision),
                      tokens.gather(1, places).reshape({-1}))
-            .view({count, plan_.most});
+            .view({count, plan_.most})
+            .to(at::kCPU);
+    written = tokens.to(at::kCPU);
     const Tensor states = statesAt(drafter_, tokens, places).view({count, plan_.most, -1});
     for (std::int64_t row = 0; row < count; ++row) {
       DraftChain chain;
@@ -51,7 +55,7 @@ class Drafts {
       chain.tokens.assign(text.begin(), text.begin() + before);
       for (std::int64_t i = 0; i < plan_.most; ++i) {
         chain.acceptance.push_back(acceptance[row][i].item<double>());
-        chain.tokens.push_back(static_cast<TokenId>(tokens[row][before + i].item<std::int64_t>()));
+        chain.tokens.push_back(static_cast<TokenId>(written[row][before + i].item<std::int64_t>()));
         if (chain.tokens.back() == end_) break;
       }
       chain.states = states[row].narrow(0, 0, chain.length()).clone();
@@ -68,7 +72,7 @@ class Drafts {
     request.tokens = tokens;
     request.exits = {net.architecture().config.layers};
     request.precision = plan_.precision;
-    const Tensor rows = at::arange(tokens.size(0), at::kLong).unsqueeze(1) * tokens.size(1) + places;
+    const Tensor rows = at::arange(tokens.size(0), tokens.options()).unsqueeze(1) * tokens.size(1) + places;
     return net.states(request).front().index_select(0, rows.reshape({-1}));
   }
 

@@ -16,8 +16,8 @@ namespace decoscope::train {
 
 // One draft at temperature 1, as long as it may become; its last token may end the text.
 struct DraftChain {
-  std::vector<TokenId> tokens;     // of the text before it, and its own
-  at::Tensor states;               // f32 [tokens, width], the drafter's final state at each token
+  std::vector<TokenId> tokens;  // of the text before it, and its own
+  at::Tensor states;  // f32 [tokens, width], the drafter's final state at each token, where the drafter is
   std::vector<double> acceptance;  // of each token, where those before it were accepted: min(1, p ÷ q)
 
   int length() const { return static_cast<int>(acceptance.size()); }

@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "core/train/nets/AcceptanceNet.h"
+#include "core/train/nets/Draws.h"
 #include "core/train/nets/TargetEnds.h"
 
 namespace decoscope::train {
@@ -13,12 +14,12 @@ namespace {
 using at::Tensor;
 
 Tensor draw(const Tensor& logits, at::Generator generator) {
-  return at::multinomial(at::softmax(logits, -1), 1, true, std::move(generator)).squeeze(1);
+  return chosenColumns(at::softmax(logits, -1), std::move(generator)).squeeze(1);
 }
 
-// Which of `count` drafted tokens the text's own replace.
-Tensor replaced(std::int64_t count, double mixing, at::Generator generator) {
-  return at::rand({count}, std::move(generator), at::TensorOptions(at::kFloat)) < mixing;
+// Which of the drafted tokens the text's own replace.
+Tensor replaced(const Tensor& drawn, double mixing, at::Generator generator) {
+  return uniforms(drawn.sizes(), std::move(generator), drawn.options().dtype(at::kFloat)) < mixing;
 }
 
 class NetJudge final : public DraftJudge {
@@ -48,7 +49,7 @@ class NetJudge final : public DraftJudge {
     };
     const Tensor q = logitsBefore(drafter), drawn = draw(q, generator);
     const Tensor acceptance = acceptanceOf(logitsBefore(target_), q, drawn);
-    const Tensor own = replaced(drawn.size(0), settings.mixing, generator);
+    const Tensor own = replaced(drawn, settings.mixing, generator);
     const Tensor flat = batch.tokens.reshape({-1});
     const Tensor mixed = flat.scatter(0, drafted, at::where(own, flat.index_select(0, drafted), drawn));
     const Tensor kept = own.logical_not().nonzero().squeeze(1);
@@ -72,7 +73,7 @@ class FeatureJudge final : public DraftJudge {
     std::vector<std::int64_t> ranked(distances_.size());
     std::iota(ranked.begin(), ranked.end(), 0);
     for (std::size_t i = 0; i < ranked.size(); ++i) ranked[i] += distances_[i];
-    ranked_ = at::tensor(ranked);
+    ranked_ = at::tensor(ranked, ends_.head.options().dtype(at::kLong));
   }
 
   Status prepare(Net& drafter) override {
@@ -93,7 +94,7 @@ class FeatureJudge final : public DraftJudge {
     const std::int64_t rows = batch.tokens.size(0), length = batch.tokens.size(1) - 1;
     const std::int64_t width = batch.features.size(2);
     const Tensor tokens = batch.tokens.narrow(1, 1, length), features = batch.features.narrow(1, 0, length);
-    Tensor inside = at::zeros({rows, length}, at::kBool);
+    Tensor inside = at::zeros({rows, length}, batch.answer.options());
     inside.narrow(1, 0, length - 1).copy_((batch.answer & batch.text).narrow(1, 2, length - 1));
     const Tensor before = inside.reshape({-1}).nonzero().squeeze(1), drafted = before + 1;
     const Tensor guesses = lastStates(drafter, tokens, features, settings.precision).index_select(0, before);
@@ -102,7 +103,7 @@ class FeatureJudge final : public DraftJudge {
     const Tensor truth = batch.features.narrow(1, 1, length).reshape({-1, width}).index_select(0, before);
     const Tensor logQ = at::log_softmax(q, -1).gather(1, column.unsqueeze(1)).squeeze(1);
     const Tensor acceptance = at::exp(logProbabilities(truth, drawn) - logQ).clamp_max(1);
-    const Tensor own = replaced(drawn.size(0), settings.mixing, generator);
+    const Tensor own = replaced(drawn, settings.mixing, generator);
     const Tensor kept = own.logical_not().nonzero().squeeze(1), keptDrafts = drafted.index_select(0, kept);
     const Tensor mixed = tokens.reshape({-1}).index_copy(0, keptDrafts, drawn.index_select(0, kept));
     const Tensor guessed =
@@ -117,7 +118,7 @@ class FeatureJudge final : public DraftJudge {
   // Of the target, behind its features; some rows at a time, because each is as long as the vocabulary.
   Tensor logProbabilities(const Tensor& features, const Tensor& tokens) const {
     constexpr std::int64_t kRows = 256;
-    std::vector<Tensor> parts = {at::empty({0}, at::kFloat)};
+    std::vector<Tensor> parts = {at::empty({0}, features.options())};
     for (std::int64_t first = 0; first < features.size(0); first += kRows) {
       const std::int64_t count = std::min(kRows, features.size(0) - first);
       const Tensor logits = at::linear(features.narrow(0, first, count), ends_.head);
@@ -138,8 +139,9 @@ std::unique_ptr<DraftJudge> judgeByNet(Net target) {
   return std::make_unique<NetJudge>(std::move(target));
 }
 
-Result<std::unique_ptr<DraftJudge>> judgeByFeatures(const std::string& target, const std::string& head) {
-  DECOSCOPE_ASSIGN(TargetEnds ends, TargetEnds::read(target));
+Result<std::unique_ptr<DraftJudge>> judgeByFeatures(const std::string& target, const std::string& head,
+                                                    at::Device device) {
+  DECOSCOPE_ASSIGN(TargetEnds ends, TargetEnds::read(target, device));
   DECOSCOPE_ASSIGN(const auto weights, openWeights(head));
   DECOSCOPE_ASSIGN(const Architecture architecture, architectureOf(*weights, head));
   const std::int64_t vocabulary = ends.head.size(0);

@@ -42,7 +42,8 @@ class DraftJudge {
 std::unique_ptr<DraftJudge> judgeByNet(Net target);
 // A draft head in EAGLE's layout, of whose target the features are with the texts: `target` is its file, for
 // embedding and LM head, `head` the head's own, for the tokens that it ranks. What it reads of its own draws
-// comes with the features that it guessed, as in drafting.
-Result<std::unique_ptr<DraftJudge>> judgeByFeatures(const std::string& target, const std::string& head);
+// comes with the features that it guessed, as in drafting. The head must be on `device`.
+Result<std::unique_ptr<DraftJudge>> judgeByFeatures(const std::string& target, const std::string& head,
+                                                    at::Device device = at::kCPU);
 
 }  // namespace decoscope::train

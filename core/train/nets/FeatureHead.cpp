@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/train/nets/Draws.h"
 #include "core/train/nets/Objective.h"
 #include "core/train/nets/TargetEnds.h"
 
@@ -30,7 +31,7 @@ class FeatureHead final : public Objective {
     });
     order.resize(static_cast<std::size_t>(std::min(settings_.ranked, vocabulary)));
     std::sort(order.begin(), order.end());
-    const Tensor ranked = at::tensor(order);
+    const Tensor ranked = at::tensor(order, target_.head.options().dtype(at::kLong));
     std::vector<std::int64_t> distances(order.size());
     for (std::size_t i = 0; i < order.size(); ++i) distances[i] = order[i] - static_cast<std::int64_t>(i);
     net.borrow(target_.embedding, target_.head.index_select(0, ranked), std::move(distances));
@@ -43,7 +44,7 @@ class FeatureHead final : public Objective {
     Tensor features = view.features;
     if (settings_.noise > 0)
       features = features +
-                 settings_.noise * (at::rand(features.sizes(), place.generator, features.options()) - 0.5);
+                 settings_.noise * (uniforms(features.sizes(), place.generator, features.options()) - 0.5);
     const Tensor next = view.counted(view.next), wanted = softTargets(net, next, place.precision);
     Loss loss;
     for (int round = 0; round < settings_.rounds; ++round) {
@@ -63,7 +64,7 @@ class FeatureHead final : public Objective {
       // Behind the first position half of the features become the head's own.
       Tensor own = made.detach().view(view.features.sizes());
       own = at::cat({view.features.narrow(1, 0, 1), own.narrow(1, 0, own.size(1) - 1)}, 1);
-      const Tensor mixed = at::rand({own.size(0), own.size(1), 1}, place.generator, own.options()) < 0.5;
+      const Tensor mixed = uniforms({own.size(0), own.size(1), 1}, place.generator, own.options()) < 0.5;
       features = at::where(mixed, own, features);
     }
     return loss;
@@ -134,7 +135,7 @@ Result<std::unique_ptr<Objective>> makeFeatureHead(const ObjectiveSetup& setup) 
   settings.tokens = optionOf(recipe, "tokens_weight", settings.tokens);
   settings.noise = optionOf(recipe, "noise", settings.noise);
   settings.rounds = std::clamp(static_cast<int>(optionOf(recipe, "rounds", 1)), 1, 4);
-  DECOSCOPE_ASSIGN(TargetEnds target, TargetEnds::read(setup.pathOf(recipe.teacher)));
+  DECOSCOPE_ASSIGN(TargetEnds target, TargetEnds::read(setup.pathOf(recipe.teacher), setup.device));
   if (target.config.width != recipe.shape.value("hidden_size", 0))
     return fail(ErrorCode::badInput, "head and target have different widths",
                 recipe.folder + "/recipe.json, field shape.hidden_size");

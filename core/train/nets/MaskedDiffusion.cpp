@@ -1,3 +1,4 @@
+#include "core/train/nets/Draws.h"
 #include "core/train/nets/Objective.h"
 
 namespace decoscope::train {
@@ -18,10 +19,10 @@ class MaskedDiffusion final : public Objective {
 
   Loss loss(Net& net, const Batch& batch, const Place& place) override {
     const std::int64_t rows = batch.tokens.size(0);
-    const at::TensorOptions floats(at::kFloat);
+    const at::TensorOptions floats = batch.tokens.options().dtype(at::kFloat);
     // Stratified over the batch: every batch sees weak and strong masking.
-    const Tensor t = (at::arange(rows, floats) + at::rand({rows}, place.generator, floats)) / rows;
-    const Tensor prompts = at::rand({rows, 1}, place.generator, floats) < promptShare_;
+    const Tensor t = (at::arange(rows, floats) + uniforms({rows}, place.generator, floats)) / rows;
+    const Tensor prompts = uniforms({rows, 1}, place.generator, floats) < promptShare_;
     return masked(net, batch, t, prompts, place.generator, place.precision);
   }
 
@@ -32,9 +33,9 @@ class MaskedDiffusion final : public Objective {
     std::int64_t batches = 0;
     rows.forHeldOut(kRows, [&](const Batch& batch, std::span<const TrainingText>) {
       const std::int64_t count = batch.tokens.size(0);
-      const Tensor t = (at::arange(count, at::kFloat) + 0.5) / count;
-      sum +=
-          masked(net, batch, t, at::zeros({count, 1}, at::kBool), generator, precision).total.item<double>();
+      const Tensor t = (at::arange(count, batch.tokens.options().dtype(at::kFloat)) + 0.5) / count;
+      const Tensor prompts = at::zeros({count, 1}, batch.answer.options());
+      sum += masked(net, batch, t, prompts, generator, precision).total.item<double>();
       ++batches;
     });
     return {{"held_out_loss", batches > 0 ? sum / static_cast<double>(batches) : 0, "nats"}};
@@ -47,7 +48,7 @@ class MaskedDiffusion final : public Objective {
     const Tensor tokens = batch.tokens.narrow(1, 0, length), answer = batch.answer.narrow(1, 0, length);
     const Tensor p = ((1 - kLeastMasked) * t + kLeastMasked).unsqueeze(1);
     const Tensor eligible = answer | prompts;
-    const Tensor hidden = (at::rand({rows, length}, generator, at::TensorOptions(at::kFloat)) < p) & eligible;
+    const Tensor hidden = (uniforms({rows, length}, generator, p.options()) < p) & eligible;
     NetRequest request;
     request.tokens = at::where(hidden, at::full_like(tokens, mask_), tokens);
     request.exits = {layers_};
@@ -58,7 +59,7 @@ class MaskedDiffusion final : public Objective {
     if (shifted_) {
       // The row of position j speaks for j + 1; nothing speaks for position 0.
       wanted = wanted.roll({-1}, {1});
-      weights = at::cat({weights.narrow(1, 1, length - 1), at::zeros({rows, 1}, at::kFloat)}, 1);
+      weights = at::cat({weights.narrow(1, 1, length - 1), at::zeros({rows, 1}, weights.options())}, 1);
     }
     const Tensor places = weights.reshape({-1}).nonzero().squeeze(1);
     const Tensor states = net.states(request).front().index_select(0, places);

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/model/torch/Rotary.h"
+#include "core/train/nets/Draws.h"
 
 namespace decoscope::train {
 
@@ -135,20 +136,21 @@ Tensor Net::norm(const Tensor& x, const std::string& pattern, int layer, NormKin
 }
 
 void Net::prepare(std::int64_t length, at::ScalarType precision) {
-  if (cosine_.defined() && cosine_.size(0) == length &&
+  if (cosine_.defined() && cosine_.size(0) == length && cosine_.device() == device() &&
       (!mask_.defined() || mask_.scalar_type() == precision))
     return;
   const RotaryFrequencies frequencies = rotaryFrequencies(config().rope, length);
   const Tensor angles =
       at::outer(at::arange(length, at::kFloat), at::tensor(frequencies.inverse, at::kFloat));
-  cosine_ = at::cos(angles) * frequencies.factor;
-  sine_ = at::sin(angles) * frequencies.factor;
+  // Made on the host, so that they are the same on every device.
+  cosine_ = (at::cos(angles) * frequencies.factor).to(device());
+  sine_ = (at::sin(angles) * frequencies.factor).to(device());
   if (config().diffusion) return;
   mask_ = at::full({length, length}, -INFINITY, at::kFloat).triu(1);
   if (config().window > 0)
-    windowMask_ =
-        (mask_ + at::full({length, length}, -INFINITY, at::kFloat).tril(-config().window)).to(precision);
-  mask_ = mask_.to(precision);
+    windowMask_ = (mask_ + at::full({length, length}, -INFINITY, at::kFloat).tril(-config().window))
+                      .to(device(), precision);
+  mask_ = mask_.to(device(), precision);
 }
 
 // Half-split rotation of [rows, length, heads, size].
@@ -250,7 +252,7 @@ std::vector<Tensor> Net::states(const NetRequest& request) {
     const double drop =
         c.layers > 1 ? request.layerDrop * (std::exp2(static_cast<double>(layer) / (c.layers - 1)) - 1) : 0;
     if (drop > 0 && request.generator)
-      kept = (at::rand({rows, 1}, *request.generator, at::TensorOptions(at::kFloat)) >= drop)
+      kept = (uniforms({rows, 1}, *request.generator, x.options()) >= drop)
                  .to(at::kFloat)
                  .repeat_interleave(length, 0);
     const auto branch = [&](Tensor y) {

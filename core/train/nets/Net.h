@@ -28,7 +28,8 @@ struct NetRequest {
   at::ScalarType precision = at::kBFloat16;  // of products; sums, norms and the stream stay f32
 };
 
-// One thread. Weights are where create() put them.
+// One thread. Weights are made and loaded on the CPU and may be moved before the first forward; what a
+// forward is given must be where they are.
 class Net final : public ParameterSet {
  public:
   // Weights drawn by `seed`: normal with deviation 0.02, products that end a branch divided by √(2 · blocks)
@@ -37,8 +38,8 @@ class Net final : public ParameterSet {
 
   const Architecture& architecture() const { return architecture_; }
   // What a draft head borrows of its target: embedding [vocabulary, width] and the rows of the LM head that
-  // it ranks [ranked, width], both f32; `distances` is what the checkpoint says of the ranked tokens (token −
-  // index).
+  // it ranks [ranked, width], both f32 and where the weights are; `distances` is what the checkpoint says of
+  // the ranked tokens (token − index).
   void borrow(at::Tensor embedding, at::Tensor head, std::vector<std::int64_t> distances);
   std::map<std::string, std::vector<std::int64_t>> constants() const override;
 

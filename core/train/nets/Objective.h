@@ -1,6 +1,8 @@
 // What a model is trained for. An objective turns a micro-batch into a loss; the trainer knows no more of it.
 //
-// To add one: a file that defines it, and one line in Objectives.cpp.
+// To add one: a file that defines it, and one line in Objectives.cpp. Net, batches and what the setup opens
+// are on the device that is trained on: new tensors take the options of those at hand, and randomness is
+// drawn through Draws.h.
 #pragma once
 
 #include <functional>
@@ -20,7 +22,7 @@ struct Loss {
   std::vector<Measure> measures;  // its parts; "loss" is added by the trainer
 };
 
-// Where a micro-batch stands; randomness comes from here alone.
+// Where a micro-batch stands; randomness comes from here alone, drawn on the host (Draws.h).
 struct Place {
   std::int64_t step = 0;
   at::Generator generator;
@@ -36,16 +38,17 @@ class Objective {
   // Called once, when the texts are there and before a checkpoint is read or the first step done.
   virtual Status prepare(Net&, const Rows&) { return {}; }
   // What learns where it sits on a net that does not: the recipe's shape is that of the head then, and the
-  // net is its `start`, frozen. Lives as long as the objective.
+  // net is its `start`, frozen. Lives as long as the objective; the trainer moves it to its device.
   virtual ParameterSet* head() { return nullptr; }
 };
 
 // Models that a recipe refers to, opened by name.
 struct ObjectiveSetup {
   const Recipe& recipe;
-  std::function<Result<Net>(const std::string& name)> openNet;  // frozen
+  std::function<Result<Net>(const std::string& name)> openNet;  // frozen, on the device
   // Bundled, in the catalog, or a path.
   std::function<std::string(const std::string& name)> pathOf;
+  at::Device device = at::kCPU;  // where what is read from a path belongs
 };
 using ObjectiveFactory = Result<std::unique_ptr<Objective>> (*)(const ObjectiveSetup& setup);
 

@@ -13,7 +13,7 @@ namespace decoscope::train {
 
 class Optimiser {
  public:
-  // Holds moments for the parameters that want a gradient; the net must outlive it.
+  // Holds moments for the parameters that want a gradient, where they are; the net must outlive it.
   Optimiser(ParameterSet& net, const Schedule& schedule);
 
   // One step with the gradients that are there, which are cleared. Returns the gradient's norm before
@@ -28,6 +28,8 @@ class Optimiser {
   std::vector<Slot>& slots() { return slots_; }
 
  private:
+  double gradientNorm() const;
+
   Schedule schedule_;
   std::vector<Slot> slots_;
 };

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/train/nets/StoredTensor.h"
+
 namespace decoscope::train {
 
 using at::Tensor;
@@ -26,17 +28,26 @@ Status ParameterSet::load(const WeightFile& weights) {
     if (tensor->shape != parameter.value.sizes().vec())
       return fail(ErrorCode::badInput,
                   "tensor '" + parameter.name + "' has another shape than the recipe says", weights.path());
-    DECOSCOPE_TRY(dequantise(
-        *tensor, 0, {parameter.value.data_ptr<float>(), static_cast<std::size_t>(parameter.value.numel())}));
+    DECOSCOPE_ASSIGN(const Tensor values, hostValuesOf(*tensor));
+    parameter.value.copy_(values);
   }
   // A shape that is made anew has no biases; a checkpoint may.
   for (const WeightTensor& tensor : weights.tensors()) {
     if (byName_.contains(tensor.name) || !tensor.name.ends_with("bias")) continue;
-    Tensor value = at::empty(tensor.shape, at::kFloat);
-    DECOSCOPE_TRY(dequantise(tensor, 0, {value.data_ptr<float>(), static_cast<std::size_t>(value.numel())}));
-    add(tensor.name, value, false);
+    DECOSCOPE_ASSIGN(const Tensor values, hostValuesOf(tensor));
+    add(tensor.name, values.to(device()), false);
   }
   return {};
+}
+
+at::Device ParameterSet::device() const {
+  return parameters_.empty() ? at::Device(at::kCPU) : parameters_.front().value.device();
+}
+
+void ParameterSet::moveTo(at::Device device) {
+  for (Parameter& parameter : parameters_)
+    if (Tensor& value = parameter.value; value.device() != device)
+      value = value.detach().to(device).requires_grad_(value.requires_grad());
 }
 
 void ParameterSet::freeze() {

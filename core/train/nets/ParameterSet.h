@@ -17,7 +17,7 @@ namespace decoscope::train {
 
 struct Parameter {
   std::string name;
-  at::Tensor value;    // f32, a leaf that wants a gradient unless it is frozen
+  at::Tensor value;    // f32, a leaf that wants a gradient unless it is frozen; all of a set on one device
   bool decays = true;  // matrices do, norms and biases do not
 };
 
@@ -35,6 +35,10 @@ class ParameterSet {
   // Takes over every tensor of these names and shapes, and biases that only the file has; error badInput for
   // one that is missing or does not fit.
   Status load(const WeightFile& weights);
+  // Where the weights are: on the CPU, before they are moved.
+  at::Device device() const;
+  // Puts other tensors in the place of those that are elsewhere: to be called before anybody holds them.
+  void moveTo(at::Device device);
   // No gradients from now on.
   void freeze();
   // Whole numbers that the checkpoint holds beside the weights, by name.

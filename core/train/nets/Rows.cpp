@@ -13,6 +13,8 @@
 
 namespace decoscope::train {
 
+using at::Tensor;
+
 namespace {
 
 // Renders prompt and answer as the chat template does; where the answer begins follows from rendering the
@@ -45,6 +47,7 @@ Result<Rows> Rows::read(const Source& source, const Tokenizer& tokenizer, Packin
   rows.length_ = length;
   rows.seed_ = seed;
   rows.width_ = source.width;
+  rows.device_ = source.device;
   const auto end = tokenizer.eos();
   if (!end || tokenizer.chatTemplate().empty())
     return fail(ErrorCode::usage, "training needs a tokenizer with a chat template and an end token",
@@ -149,7 +152,7 @@ Batch Rows::batch(std::int64_t first, std::int64_t count) const {
       answers[k] = streamAnswers_[static_cast<std::size_t>(from + k)];
     }
   }
-  return batch;
+  return moved(std::move(batch));
 }
 
 void Rows::forHeldOut(std::int64_t count,
@@ -190,6 +193,12 @@ Batch Rows::make(const std::vector<const TrainingText*>& texts) const {
       out[k] = fromBfloat16(half);
     }
   }
+  return moved(std::move(batch));
+}
+
+Batch Rows::moved(Batch batch) const {
+  for (Tensor* tensor : {&batch.tokens, &batch.answer, &batch.text, &batch.features})
+    if (tensor->defined()) *tensor = tensor->to(device_);
   return batch;
 }
 

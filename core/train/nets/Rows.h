@@ -25,7 +25,8 @@ struct TrainingText {
   std::int64_t bytes = 0;        // of the words of prompt and answer
 };
 
-// What one micro-batch is made of. Rows are [rows, length] and hold one token more than they predict.
+// What one micro-batch is made of, on the device that Rows::Source names. Rows are [rows, length] and hold
+// one token more than they predict.
 struct Batch {
   at::Tensor tokens;    // int64
   at::Tensor answer;    // bool: the token belongs to an answer (its end token included) or fills up the row
@@ -33,16 +34,17 @@ struct Batch {
   at::Tensor features;  // a draft head's: f32 [rows, length, width], zero where the text has ended
 };
 
-// Texts of a corpus file, kept in memory as tokens. Thread-safe once made.
+// Texts of a corpus file, kept in the host's memory as tokens. Thread-safe once made.
 class Rows {
  public:
   struct Source {
-    std::string file;        // JSONL (see CorpusLines.h)
-    std::int64_t texts = 0;  // at most so many; fewer are an error only if there are none
-    std::int64_t skip = 0;   // the first of those, left out
-    double heldOut = 0.01;   // share that is kept for evaluation, by splitPosition()
-    bool features = false;   // FILE.features is read beside it
-    std::int64_t width = 0;  // of the features
+    std::string file;              // JSONL (see CorpusLines.h)
+    std::int64_t texts = 0;        // at most so many; fewer are an error only if there are none
+    std::int64_t skip = 0;         // the first of those, left out
+    double heldOut = 0.01;         // share that is kept for evaluation, by splitPosition()
+    bool features = false;         // FILE.features is read beside it
+    std::int64_t width = 0;        // of the features
+    at::Device device = at::kCPU;  // where batches are handed over
   };
   // Errors: notFound, badInput with file and line; usage for a tokenizer without a chat template or end
   // token.
@@ -64,6 +66,7 @@ class Rows {
 
  private:
   Batch make(const std::vector<const TrainingText*>& texts) const;
+  Batch moved(Batch batch) const;  // to the device
   std::int64_t rowsInPass() const;
   // Of pass and place: which row of the pass comes there.
   std::int64_t shuffled(std::int64_t pass, std::int64_t place) const;
@@ -72,6 +75,7 @@ class Rows {
   std::int64_t length_ = 0, trainingTokens_ = 0;
   std::uint64_t seed_ = 0;
   TokenId end_ = 0;
+  at::Device device_ = at::kCPU;
   std::vector<TrainingText> training_, heldOut_;
   // stream: all texts one after the other, and which of the tokens belong to answers.
   std::vector<TokenId> stream_;

@@ -10,6 +10,7 @@
 #include "core/base/Hash.h"
 #include "core/model/Catalog.h"
 #include "core/model/ModelLoader.h"
+#include "core/model/torch/Devices.h"
 #include "core/model/weights/WeightFile.h"
 #include "core/train/nets/Checkpoint.h"
 #include "core/train/nets/Objective.h"
@@ -54,6 +55,7 @@ class Training {
   const Recipe& recipe_;
   const TrainingOptions& options_;
   const StopToken& stop_;
+  at::Device device_ = at::kCPU;
   std::string tokenizerFolder_;
   std::optional<Net> net_;
   std::optional<Optimiser> optimiser_;
@@ -69,7 +71,9 @@ std::string Training::modelFolder(const std::string& name) {
 }
 
 Result<Net> Training::openNet(const std::string& name) const {
-  return frozenNet(modelFolder(name));
+  DECOSCOPE_ASSIGN(Net net, frozenNet(modelFolder(name)));
+  net.moveTo(device_);
+  return net;
 }
 
 Result<Net> Training::createNet() const {
@@ -81,6 +85,7 @@ Result<Net> Training::createNet() const {
     DECOSCOPE_ASSIGN(const auto weights, openWeights(modelFolder(recipe_.start)));
     DECOSCOPE_TRY(net.load(*weights));
   }
+  net.moveTo(device_);
   return net;
 }
 
@@ -97,9 +102,13 @@ std::string Training::fingerprint() const {
 
 Status Training::prepare() {
   if (options_.threads > 0) at::set_num_threads(options_.threads);
-  const ObjectiveSetup setup{recipe_, [this](const std::string& name) { return openNet(name); }, modelFolder};
+  DECOSCOPE_ASSIGN(const std::vector<at::Device> devices, devicesOf(options_.device));
+  device_ = devices.front();
+  const ObjectiveSetup setup{recipe_, [this](const std::string& name) { return openNet(name); }, modelFolder,
+                             device_};
   DECOSCOPE_ASSIGN(objective_, makeObjective(setup));
   if (objective_->head()) {
+    objective_->head()->moveTo(device_);
     DECOSCOPE_ASSIGN(net_, openNet(recipe_.start));
   } else {
     DECOSCOPE_ASSIGN(net_, createNet());
@@ -121,6 +130,7 @@ Status Training::prepare() {
   source.skip = recipe_.skip;
   source.features = recipe_.features;
   source.width = config.width;
+  source.device = device_;
   DECOSCOPE_ASSIGN(rows_,
                    Rows::read(source, *tokenizer, recipe_.packing, recipe_.schedule.length, recipe_.seed));
   DECOSCOPE_TRY(objective_->prepare(*net_, *rows_));
