@@ -585,12 +585,13 @@ Result<Tensor> Loader::table(const WeightTensor& embedding) const {
   Part part;
   part.tensor = &embedding;
   part.rows = config_.vocabulary;
-  Tensor host = at::empty({part.rows, config_.width}, plan_.scalarType());
+  Tensor host = at::empty({part.rows, config_.width}, at::kFloat);
+  float* first = host.data_ptr<float>();
   DECOSCOPE_TRY(rowsOf(part, config_.width, [&](std::int64_t row, const float* values) {
-    host.select(0, row).copy_(at::from_blob(const_cast<float*>(values), {config_.width}, at::kFloat));
+    std::copy(values, values + config_.width, first + row * config_.width);
   }));
   embedding.release();
-  return host.to(device_);
+  return host.to(device_, plan_.scalarType());
 }
 
 }  // namespace
