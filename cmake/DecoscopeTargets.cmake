@@ -53,8 +53,9 @@ function(decoscope_tests folder)
     target_compile_definitions(${name} PRIVATE QT_NO_KEYWORDS DECOSCOPE_SOURCE_DIR="${CMAKE_SOURCE_DIR}"
       DECOSCOPE_FIXTURES="${CMAKE_SOURCE_DIR}/../shared/fixtures")
     add_test(NAME ${folder}.${name} COMMAND ${name})
-    # Qt's own limit for a function is 300 s, which a busy machine takes for a training of fifty steps.
+    # Qt's own limit for a function is 300 s, which a busy machine takes for a training of fifty steps. Threads
+    # of libtorch that wait must not spin: tests run side by side, and spinning takes the others' cores.
     set_tests_properties(${folder}.${name} PROPERTIES LABELS ${folder} TIMEOUT 600 SKIP_RETURN_CODE 77
-      ENVIRONMENT QTEST_FUNCTION_TIMEOUT=580000)
+      ENVIRONMENT "QTEST_FUNCTION_TIMEOUT=580000;OMP_WAIT_POLICY=passive")
   endforeach()
 endfunction()
