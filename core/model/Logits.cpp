@@ -4,11 +4,24 @@
 #include <numeric>
 
 #include "core/model/Model.h"
+#include "core/model/RowSums.h"
 
 namespace decoscope {
 
 double RowSummary::probability(std::size_t i) const {
   return std::exp(static_cast<double>(logits[i]) - logSumExp);
+}
+
+RowSummary RowSums::summary(std::vector<TokenId> tokens, std::vector<float> logits) const {
+  RowSummary result;
+  result.tokens = std::move(tokens);
+  result.logits = std::move(logits);
+  result.logSumExp = largest + std::log(sum);
+  result.entropy = std::log(sum) - weighted / sum;
+  double mass = 0;
+  for (const float logit : result.logits) mass += std::exp(logit - result.logSumExp);
+  result.tailMass = std::max(0.0, 1 - mass);
+  return result;
 }
 
 Result<TokenId> Logits::argmax(int index) const {
@@ -28,16 +41,13 @@ Result<RowSummary> Logits::summary(int index, int k) const {
     return fail(ErrorCode::failed, "the model gave a logit that is not a number",
                 "row " + std::to_string(index),
                 "The weights may be damaged, or the precision too low: try --dtype f32.");
-  double sum = 0, weighted = 0;
+  RowSums sums{largest};
   for (const float value : values) {
     const double x = static_cast<double>(value) - largest;
     if (x < -700) continue;  // also minus infinity
-    sum += std::exp(x);
-    weighted += std::exp(x) * x;
+    sums.sum += std::exp(x);
+    sums.weighted += std::exp(x) * x;
   }
-  RowSummary result;
-  result.logSumExp = largest + std::log(sum);
-  result.entropy = std::log(sum) - weighted / sum;
   std::vector<TokenId> order(values.size());
   std::iota(order.begin(), order.end(), 0);
   const auto keep = std::min(order.size(), static_cast<std::size_t>(std::max(k, 0)));
@@ -47,16 +57,15 @@ Result<RowSummary> Logits::summary(int index, int k) const {
                                   y = values[static_cast<std::size_t>(b)];
                       return x != y ? x > y : a < b;
                     });
-  double mass = 0;
+  std::vector<TokenId> tokens;
+  std::vector<float> logits;
   for (std::size_t i = 0; i < keep; ++i) {
     const float value = values[static_cast<std::size_t>(order[i])];
     if (!std::isfinite(value)) break;  // impossible tokens are not candidates
-    result.tokens.push_back(order[i]);
-    result.logits.push_back(value);
-    mass += std::exp(value - result.logSumExp);
+    tokens.push_back(order[i]);
+    logits.push_back(value);
   }
-  result.tailMass = std::max(0.0, 1 - mass);
-  return result;
+  return sums.summary(std::move(tokens), std::move(logits));
 }
 
 Result<std::vector<RowSummary>> Logits::summaries(int k) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/model/RowSums.h"
 #include "core/model/torch/Devices.h"
 #include "core/model/torch/kernels/Kernels.h"
 
@@ -40,18 +41,12 @@ class TransformerLogits final : public Logits {
     const auto values = row(index);
     const kernels::Summary sums = kernels::summarise(values.data(), values.size());
     DECOSCOPE_TRY(checkRow(index, std::isfinite(sums.sum) && std::isfinite(sums.largest)));
-    RowSummary result;
-    kernels::largest(values.data(), values.size(), static_cast<std::size_t>(std::max(k, 0)), result.tokens);
-    remember(index, result.tokens);
-    result.logSumExp = sums.largest + std::log(sums.sum);
-    result.entropy = std::log(sums.sum) - sums.weighted / sums.sum;
-    double mass = 0;
-    for (const TokenId token : result.tokens) {
-      result.logits.push_back(values[static_cast<std::size_t>(token)]);
-      mass += std::exp(values[static_cast<std::size_t>(token)] - result.logSumExp);
-    }
-    result.tailMass = std::max(0.0, 1 - mass);
-    return result;
+    std::vector<TokenId> tokens;
+    kernels::largest(values.data(), values.size(), static_cast<std::size_t>(std::max(k, 0)), tokens);
+    remember(index, tokens);
+    std::vector<float> logits;
+    for (const TokenId token : tokens) logits.push_back(values[static_cast<std::size_t>(token)]);
+    return RowSums{sums.largest, sums.sum, sums.weighted}.summary(std::move(tokens), std::move(logits));
   }
   Result<std::vector<RowSummary>> summaries(int k) const override {
     return forRows<RowSummary>([&](int index) { return summary(index, k); });
@@ -108,10 +103,10 @@ class DeviceLogits final : public Logits {
     return {host.const_data_ptr<float>(), static_cast<std::size_t>(rows_.size(1))};
   }
   Result<TokenId> argmax(int index) const override {
-    if (index < static_cast<int>(best_.size())) return best_[static_cast<std::size_t>(index)];
-    DECOSCOPE_ASSIGN(const auto all, largest(1));
-    best_.clear();
-    for (const std::vector<TokenId>& tokens : all) best_.push_back(tokens.front());
+    if (best_.empty()) {
+      DECOSCOPE_ASSIGN(const auto all, largest(1));
+      for (const std::vector<TokenId>& tokens : all) best_.push_back(tokens.front());
+    }
     return best_[static_cast<std::size_t>(index)];
   }
   Result<RowSummary> summary(int index, int k) const override {
@@ -183,17 +178,9 @@ class DeviceLogits final : public Logits {
       const double* values = found.const_data_ptr<double>() + row * found.size(1);
       const double top = values[0], total = values[1];
       DECOSCOPE_TRY(checkRow(first + static_cast<int>(row), std::isfinite(total) && std::isfinite(top)));
-      RowSummary& result = results.emplace_back();
-      result.logSumExp = top + std::log(total);
-      result.entropy = std::log(total) - values[2] / total;
-      double mass = 0;
-      const double* ids = values + 3 + best.size(1);
-      for (std::int64_t i = 0; i < count; ++i) {
-        result.tokens.push_back(static_cast<TokenId>(ids[i]));
-        result.logits.push_back(static_cast<float>(values[3 + i]));
-        mass += std::exp(values[3 + i] - result.logSumExp);
-      }
-      result.tailMass = std::max(0.0, 1 - mass);
+      const double *topLogits = values + 3, *ids = topLogits + best.size(1);
+      results.push_back(
+          RowSums{top, total, values[2]}.summary({ids, ids + count}, {topLogits, topLogits + count}));
     }
     return results;
   }
