@@ -1,5 +1,6 @@
 #include "core/model/torch/Frame.h"
 
+#include <algorithm>
 #include <cmath>
 
 namespace decoscope {
@@ -8,14 +9,11 @@ using at::Tensor;
 
 namespace {
 
-// `values` and then `filling`, [size].
-template <typename Values, typename Filling>
-Tensor padded(const Values& values, std::int64_t size, Filling&& filling) {
-  Tensor numbers = at::empty({size}, at::kLong);
-  auto* out = numbers.data_ptr<std::int64_t>();
-  const auto count = static_cast<std::int64_t>(values.size());
-  for (std::int64_t i = 0; i < size; ++i)
-    out[i] = i < count ? static_cast<std::int64_t>(values[static_cast<std::size_t>(i)]) : filling(i);
+// `values` and then zeros, [size].
+template <typename Values>
+Tensor padded(const Values& values, std::int64_t size) {
+  Tensor numbers = at::zeros({size}, at::kLong);
+  std::copy(values.begin(), values.end(), numbers.data_ptr<std::int64_t>());
   return numbers;
 }
 
@@ -43,8 +41,8 @@ bool seesAll(const Visible& visible) {
 struct HostFrame {
   Tensor tokens, positions, slots;
   HostFrame(const Frame& frame, std::int64_t rows)
-      : tokens(padded(frame.tokens, rows, [](std::int64_t) { return std::int64_t{0}; })),
-        positions(padded(frame.positions, rows, [](std::int64_t) { return std::int64_t{0}; })),
+      : tokens(padded(frame.tokens, rows)),
+        positions(padded(frame.positions, rows)),
         slots(at::arange(frame.base, frame.base + rows, at::kLong)) {}
 };
 

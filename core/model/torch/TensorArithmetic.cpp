@@ -1,5 +1,6 @@
-#include <cmath>
-#include <map>
+#include <optional>
+#include <utility>
+#include <vector>
 
 #include "core/model/torch/Arithmetic.h"
 

@@ -95,7 +95,7 @@ class TransformerModel final : public Model {
   Status followRegime(std::int32_t lastPosition, const StopToken& stop);
   Result<ForwardOutput> run(const ForwardRequest& request, std::vector<std::int32_t> positions,
                             const StopToken& stop);
-  Frame frameOf(const ForwardRequest& request, std::vector<std::int32_t> positions) const;
+  Frame frameOf(const ForwardRequest& request, std::int64_t base, std::vector<std::int32_t> positions) const;
   bool isReplayed(const ForwardRequest& request) const;
   Tensor replayed(const Frame& frame);
   // Runs the blocks from `first` to before `last`, from device to device; the buffers are those of the last.
@@ -194,8 +194,8 @@ Result<ForwardOutput> TransformerModel::forward(const ForwardRequest& request, c
 
 // ---- the forward ----
 
-Frame TransformerModel::frameOf(const ForwardRequest& request, std::vector<std::int32_t> positions) const {
-  const std::int64_t base = forest_.firstSlotOf(request);
+Frame TransformerModel::frameOf(const ForwardRequest& request, std::int64_t base,
+                                std::vector<std::int32_t> positions) const {
   Frame frame{request.tokens, std::move(positions), base, Visible(request, base, forest_.predecessors()), {}};
   if (config_.window > 0) frame.near = frame.visible.within(config_.window, forest_.positions());
   return frame;
@@ -231,7 +231,7 @@ Result<ForwardOutput> TransformerModel::run(const ForwardRequest& request,
   const std::int64_t padded = replays ? ForwardGraphs::roundedRows(rows) : rows;
   reserve(padded, replays ? ForwardGraphs::roundedTotal(base + padded) : base + rows);
   forest_.enter(request, positions);
-  const Frame frame = frameOf(request, std::move(positions));
+  const Frame frame = frameOf(request, base, std::move(positions));
   const std::vector<std::int64_t> indices(request.logitRows.begin(), request.logitRows.end());
   const auto wanted = static_cast<std::int64_t>(indices.size());
   const auto select = [&](const Tensor& all) {
