@@ -74,7 +74,7 @@ void addMeasureCommand(CLI::App& models) {
   measure->add_option("MODEL,--model", options->model, "Path or name")->required();
   measure->add_option("--dtypes", options->dtypes, "Precisions with commas");
   measure->add_option("--file", options->file, "Another text; its result is not kept");
-  measure->add_option("--device", options->device, "auto, cpu, cuda, cuda:N");
+  addDevice(measure, options->device);
   measure->add_option("--threads", options->threads, "0: all cores");
   onRun(measure, [options](const Context& context) { return measureCommand(context, *options); });
 }

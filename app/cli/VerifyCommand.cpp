@@ -203,7 +203,7 @@ void addVerifyCommand(CLI::App& models) {
   verify->add_option("MODEL,--model", options->model, "Path or name")->required();
   verify->add_option("--corpus", options->corpus, "The training corpus, for figures that need it");
   verify->add_option("--dtype", options->dtype, "auto, f32, bf16, f16, q8, q4");
-  verify->add_option("--device", options->device, "auto, cpu, cuda, cuda:N");
+  addDevice(verify, options->device);
   verify->add_option("--threads", options->threads, "0: all cores");
   verify->add_flag("--write-card", options->writeCard,
                    "Make the card's table of figures again from figures.json");
