@@ -78,9 +78,7 @@ class TestTrainingDevice : public QObject {
 
  private Q_SLOTS:
   void initTestCase() {
-    const Status prepared = tiny_.prepare();
-    QVERIFY2(prepared.has_value(), prepared ? "" : prepared.error().text().c_str());
-    const auto pair = tiny_.targetAndDrafter();
+    const auto pair = tiny_.preparedPair();
     QVERIFY2(pair, pair ? "" : pair.error().text().c_str());
     target_ = pair->target;
     drafter_ = pair->drafter;

@@ -111,6 +111,10 @@ class TinyTraining {
   struct Pair {
     std::string target, drafter;
   };
+  Result<Pair> preparedPair() const {
+    DECOSCOPE_TRY(prepare());
+    return targetAndDrafter();
+  }
   Result<Pair> targetAndDrafter() const {
     train::Recipe made = recipe("next-token");
     made.schedule.steps = 80;
